@@ -1,0 +1,93 @@
+#include "base/bytes_pool.h"
+
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "base/guarded.h"
+
+namespace argosy {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kSmallest = 1u << 10;
+constexpr std::size_t kClasses = 13;  // 1 KiB .. 4 MiB
+constexpr std::size_t kLargestKept = kSmallest << (kClasses - 1);
+
+std::size_t class_of(std::size_t size) {
+  const std::size_t rounded = std::bit_ceil(size < kSmallest ? kSmallest : size);
+  return static_cast<std::size_t>(std::countr_zero(rounded)) - static_cast<std::size_t>(std::countr_zero(kSmallest));
+}
+
+void* raw_allocate(std::size_t size) {
+  const std::size_t rounded = (size + kAlignment - 1) / kAlignment * kAlignment;
+  return rounded < size ? nullptr : std::aligned_alloc(kAlignment, rounded);
+}
+
+}  // namespace
+
+struct HostPool::Shelf {
+  struct Free {
+    std::array<std::vector<void*>, kClasses> blocks;
+    std::size_t bytes = 0;
+  };
+  explicit Shelf(std::size_t limit) : kept_limit(limit) {}
+  ~Shelf() {
+    for (auto& blocks : free.lock()->blocks) {
+      for (void* block : blocks) std::free(block);
+    }
+  }
+
+  void* take(std::size_t index) {
+    auto held = free.lock();
+    auto& blocks = held->blocks[index];
+    if (blocks.empty()) return nullptr;
+    void* block = blocks.back();
+    blocks.pop_back();
+    held->bytes -= kSmallest << index;
+    return block;
+  }
+
+  void give_back(void* block, std::size_t index) {
+    {
+      auto held = free.lock();
+      if (held->bytes + (kSmallest << index) <= kept_limit) {
+        held->blocks[index].push_back(block);
+        held->bytes += kSmallest << index;
+        return;
+      }
+    }
+    std::free(block);
+  }
+
+  const std::size_t kept_limit;
+  Guarded<Free> free;
+};
+
+HostPool::HostPool(std::size_t kept_bytes) : shelf_(std::make_shared<Shelf>(kept_bytes)) {}
+HostPool::~HostPool() = default;
+
+Buffer HostPool::allocate(std::size_t size) {
+  if (size > kLargestKept) {
+    void* block = raw_allocate(size);
+    if (block == nullptr) return {};
+    return {std::shared_ptr<void>(block, [](void* p) { std::free(p); }), static_cast<std::byte*>(block), size};
+  }
+  const std::size_t index = class_of(size);
+  void* block = shelf_->take(index);
+  if (block == nullptr) block = raw_allocate(kSmallest << index);
+  if (block == nullptr) return {};
+  std::shared_ptr<void> owner(block, [shelf = shelf_, index](void* p) { shelf->give_back(p, index); });
+  return {std::move(owner), static_cast<std::byte*>(block), kSmallest << index};
+}
+
+std::size_t HostPool::kept_bytes() const { return shelf_->free.lock()->bytes; }
+
+BytesPool& default_pool() {
+  static HostPool pool;
+  return pool;
+}
+
+}  // namespace argosy

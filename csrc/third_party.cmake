@@ -1,0 +1,10 @@
+# Being completed: targets argosy_nghttp2, argosy_llhttp, argosy_simdjson, argosy_zlib, argosy_tls, argosy_gtest.
+foreach(t nghttp2 llhttp simdjson zlib tls)
+  add_library(argosy_${t} INTERFACE)
+endforeach()
+if(ARGOSY_TESTS)
+  set(INSTALL_GTEST OFF)
+  add_subdirectory(/usr/src/googletest ${CMAKE_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+  add_library(argosy_gtest INTERFACE)
+  target_link_libraries(argosy_gtest INTERFACE GTest::gtest_main GTest::gmock)
+endif()
