@@ -1,0 +1,83 @@
+#pragma once
+
+// Backend: makes models runnable. Backend loads a model once per server (weights are
+// shared), LoadedModel makes instances, an Instance executes batches.
+//
+// An instance says how it wants its work: `gathered`, one tensor per input with the
+// rows of all requests joined, outputs likewise; or `pieces`, the requests as they
+// are, each answered on its own (decoupled models, Python models).
+//
+// Thread: Backend and LoadedModel: loader threads, several at a time. Instance: its
+// own runner thread for execute(), any thread for healthy().
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "infer/request.h"
+#include "model/spec.h"
+
+namespace argosy::backend {
+
+enum class Intake : std::uint8_t { gathered, pieces };
+
+struct Batch {
+  // Arrival order, never empty. `pieces`: an instance may move a request out and
+  // answer it later through its own Reply (decoupled).
+  std::vector<infer::RequestPtr> requests;
+  std::uint32_t rows = 0;  // of all requests together
+
+  // gathered: one per model input, in the model's order, batch dimension included; an
+  // optional input nobody sent has no name. execute() fills `outputs` (any order,
+  // named, batch dimension included); `wanted[i]` says whether anybody asked for
+  // model output i.
+  std::vector<tensor::Tensor> inputs;
+  std::vector<bool> wanted;
+  std::vector<tensor::Tensor> outputs;
+
+  // pieces: execute() sets one answer per request it left in place.
+  std::vector<infer::Response> answers;
+
+  // Written by execute() where it knows better than the runner; zero: not written.
+  TimePoint input_ready{};
+  TimePoint output_ready{};
+};
+
+class Instance {
+ public:
+  virtual ~Instance() = default;
+  virtual Intake intake() const { return Intake::gathered; }
+
+  // Runs one batch. A failure is every request's answer (those still in place).
+  virtual Status execute(Batch& batch) = 0;
+
+  // Not ok: the model is not ready, and why.
+  virtual Status healthy() const { return {}; }
+};
+
+// What the loader grants one instance.
+struct InstanceSlot {
+  std::string name;                 // "<model>_<group>_<index>"
+  model::InstanceKind kind = model::InstanceKind::cpu;
+  int device = 0;                   // which GPU
+  std::uint32_t index = 0;          // of this instance within the model
+  std::uint32_t instances = 1;      // of the model in total
+  std::uint32_t cpu_threads = 1;    // its share of the server's thread budget
+};
+
+class LoadedModel {
+ public:
+  virtual ~LoadedModel() = default;
+  virtual Result<std::unique_ptr<Instance>> make_instance(const InstanceSlot& slot) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  // The first slot's resources describe what each instance will get.
+  virtual Result<std::unique_ptr<LoadedModel>> load(const model::SpecPtr& spec, const InstanceSlot& first) = 0;
+};
+
+}  // namespace argosy::backend
