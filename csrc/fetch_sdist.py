@@ -65,20 +65,26 @@ def download_with_pip(name: str, version: str, folder: Path) -> None:
     )
 
 
-def download(name: str, version: str, sha256: str, folder: Path) -> Path:
-    """Returns the verified archive inside `folder`. Raises OSError, ValueError or CalledProcessError."""
-    try:
-        download_with_finder(name, version, folder)
-    except (ImportError, AttributeError, TypeError) as moved:
-        print(f"pip's finder cannot be used ({moved}); running pip download", file=sys.stderr)
-        download_with_pip(name, version, folder)
-    archives = list(folder.iterdir())
-    if len(archives) != 1:
-        raise ValueError(f"{name}=={version}: expected one archive, got {[a.name for a in archives]}")
-    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if digest != sha256:
-        raise ValueError(f"{archives[0].name}: SHA-256 is {digest}, expected {sha256}")
-    return archives[0]
+def verified_archive(name: str, version: str, sha256: str, cache: Path) -> Path:
+    """Returns the archive, from the cache or the index. Raises OSError, ValueError or CalledProcessError."""
+    kept = cache / f"{name}-{version}-{sha256[:12]}.tar.gz"
+    if kept.is_file():
+        return kept
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        folder = Path(scratch)
+        try:
+            download_with_finder(name, version, folder)
+        except (ImportError, AttributeError, TypeError) as moved:
+            print(f"pip's finder cannot be used ({moved}); running pip download", file=sys.stderr)
+            download_with_pip(name, version, folder)
+        archives = list(folder.iterdir())
+        if len(archives) != 1:
+            raise ValueError(f"{name}=={version}: expected one archive, got {[a.name for a in archives]}")
+        digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+        if digest != sha256:
+            raise ValueError(f"{archives[0].name}: SHA-256 is {digest}, expected {sha256}")
+        archives[0].replace(kept)
+    return kept
 
 
 def unpack(archive: Path, only: list[str], folder: Path) -> None:
@@ -105,23 +111,23 @@ def main() -> int:
     given = parser.parse_args()
 
     chosen = hashlib.sha256("\n".join([given.sha256, *given.only]).encode()).hexdigest()[:12]
-    final = cache_folder() / f"{given.name}-{given.version}-{chosen}"
+    cache = cache_folder()
+    final = cache / f"{given.name}-{given.version}-{chosen}"
     if not final.is_dir():
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=final.parent) as scratch:
-            download_to, unpack_to = Path(scratch, "archive"), Path(scratch, "tree")
-            download_to.mkdir()
-            unpack_to.mkdir()
-            try:
-                unpack(download(given.name, given.version, given.sha256, download_to), given.only, unpack_to)
-            except Exception as problem:  # the one place that turns any failure into a sentence for CMake
-                print(f"{given.name}=={given.version}: {problem}", file=sys.stderr)
-                return 1
-            try:
-                unpack_to.rename(final)
-            except OSError:
-                if not final.is_dir():  # otherwise another configure was first
-                    raise
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            archive = verified_archive(given.name, given.version, given.sha256, cache)
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                tree = Path(scratch, "tree")
+                unpack(archive, given.only, tree)
+                try:
+                    tree.rename(final)
+                except OSError:
+                    if not final.is_dir():  # otherwise another configure was first
+                        raise
+        except Exception as problem:  # the one place that turns any failure into a sentence for CMake
+            print(f"{given.name}=={given.version}: {problem}", file=sys.stderr)
+            return 1
     print(final)
     return 0
 

@@ -48,6 +48,6 @@ else()
   list(TRANSFORM listed REPLACE "^.*'(.*)'.*$" "${tls_dir}/\\1")
   list(FILTER listed EXCLUDE REGEX "/test_support/")
   argosy_foreign(tls SOURCES ${listed} INCLUDE ${tls_dir}/third_party/boringssl-with-bazel/include
-    DEFINE BORINGSSL_IMPLEMENTATION OPENSSL_NO_SOCK _XOPEN_SOURCE=700)
+    DEFINE _XOPEN_SOURCE=700)
   target_link_libraries(argosy_tls PUBLIC Threads::Threads)
 endif()
