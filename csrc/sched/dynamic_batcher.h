@@ -1,0 +1,65 @@
+#pragma once
+
+// DynamicBatcher: which queued requests run together, and when.
+//
+// A batch is a run from the front of the queue: higher levels first, first come first
+// served within a level, never overtaking. It ends before the request that would make
+// it larger than max_batch_rows, or whose open inputs have another shape or are
+// otherwise present than the first one's. Such a batch runs at once; so does one that
+// reaches the largest preferred size. A smaller preferred size is taken when nothing
+// more would fit under the largest, or at once without a delay. What is left waits
+// until its oldest request is max_queue_delay old; delay 0 never waits.
+//
+// An empty request (0 rows) counts as one row.
+//
+// Thread: as Policy.
+
+#include <cstdint>
+#include <vector>
+
+#include "model/spec.h"
+#include "sched/policy.h"
+#include "sched/priority_queue.h"
+
+namespace argosy::sched {
+
+class DynamicBatcher final : public Policy {
+ public:
+  explicit DynamicBatcher(const model::ModelSpec& spec);  // spec.batching is set
+
+  Status push(Pending&& item, TimePoint now) override { return queue_.push(std::move(item), now); }
+  Decision next(std::size_t instance, TimePoint now) override;
+  std::vector<Dropped> expired(TimePoint now) override { return queue_.take_dropped(now); }
+  TimePoint next_deadline() const override { return queue_.next_deadline(); }
+  std::size_t size() const override { return queue_.size(); }
+  TimePoint oldest_arrival() const override { return queue_.oldest_arrival(); }
+
+ private:
+  // The batch at the front of the queue as far as it has been walked. Kept between
+  // calls, so that a batch that grows while it waits is walked once, not once a push.
+  struct Forming {
+    std::uint64_t epoch = 0;
+    PriorityQueue::Place first = PriorityQueue::kNone, last = PriorityQueue::kNone;
+    std::uint32_t rows = 0;
+    std::size_t requests = 0;
+    std::size_t preferred = 0;  // requests in the largest preferred prefix; 0: none
+    bool closed = false;        // the next request does not fit
+    TimePoint oldest = TimePoint::max();
+  };
+
+  void walk();
+  bool fits_shapes(const infer::Request& first, const infer::Request& other) const;
+  bool is_preferred(std::uint32_t rows) const;
+  Decision run(std::size_t requests);
+
+  const std::uint32_t max_rows_;
+  const std::uint32_t largest_preferred_;
+  const std::vector<std::uint32_t> preferred_rows_;  // ascending
+  const Micros delay_;
+  std::vector<std::uint32_t> open_inputs_;  // whose shape or presence can differ between requests
+  std::vector<bool> compares_shape_;        // per entry of open_inputs_
+  PriorityQueue queue_;
+  Forming forming_;
+};
+
+}  // namespace argosy::sched
