@@ -1,0 +1,28 @@
+"""Model configurations: text -> checked values -> specifications for the core."""
+
+from argosy.config.capabilities import Capabilities
+from argosy.config.json_text import parse_json
+from argosy.config.lower import lower
+from argosy.config.model import ModelConfig, model_from
+from argosy.config.not_served import not_served
+from argosy.config.pbtxt import ParsedConfig, parse_text, read_file
+from argosy.config.render import to_bytes, to_json
+from argosy.config.signature import ArtifactSignature, Inspector, TensorSignature, mismatch
+
+__all__ = [
+    "ArtifactSignature",
+    "Capabilities",
+    "Inspector",
+    "ModelConfig",
+    "ParsedConfig",
+    "TensorSignature",
+    "lower",
+    "mismatch",
+    "model_from",
+    "not_served",
+    "parse_json",
+    "parse_text",
+    "read_file",
+    "to_bytes",
+    "to_json",
+]
