@@ -1,0 +1,40 @@
+#pragma once
+
+// Services: what every connection of the server is given: the engine, the control
+// handler, the metrics and the server's own state. One object for all connections.
+//
+// A protocol plugs in with one function,
+//   std::unique_ptr<net::ConnectionHandler> make_<protocol>_connection(net::Connection&, Services&);
+// that the front calls for each accepted connection.
+//
+// Thread: any; the options are immutable while connections exist.
+
+#include <atomic>
+#include <cstddef>
+
+#include "base/time.h"
+#include "engine/engine.h"
+#include "metrics/registry.h"
+#include "serve/control.h"
+#include "serve/front_options.h"
+
+namespace argosy::serve {
+
+// Lone flags: each is read by itself and orders nothing.
+struct ServerState {
+  std::atomic<bool> live{true};
+  std::atomic<bool> ready{false};
+  std::atomic<bool> draining{false};
+};
+
+struct Services {
+  const FrontOptions& options;
+  engine::Engine& engine;
+  ControlHandler& control;
+  metrics::Registry& metrics;
+  const Clock& clock;
+  ServerState& state;
+  std::atomic<std::size_t>& running;  // requests accepted and not yet answered, all connections
+};
+
+}  // namespace argosy::serve
