@@ -1,0 +1,40 @@
+#pragma once
+
+// AnswerCheck: is an answer what it should be?
+//
+// Every answer must hold an output; with an expectation, the first output must equal
+// it byte for byte. A body equal to the last one that passed is accepted by a memory
+// compare, so that checking costs next to nothing when a server answers alike.
+//
+// Thread: one at a time; one object for each sending thread.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "load/exchange.h"
+
+namespace argosy::load {
+
+class AnswerCheck {
+ public:
+  AnswerCheck(Format format, std::vector<std::optional<std::string>> expected)
+      : format_(format), expected_(std::move(expected)), passed_(expected_.size()) {}
+
+  // Ok, or why the answer to sample `which` is wrong.
+  Status check(std::size_t which, std::string_view body, std::size_t header_length);
+
+ private:
+  struct Passed {
+    bool any = false;
+    std::size_t header_length = 0;
+    std::string body;
+  };
+
+  const Format format_;
+  const std::vector<std::optional<std::string>> expected_;
+  std::vector<Passed> passed_;
+};
+
+}  // namespace argosy::load

@@ -1,0 +1,44 @@
+#pragma once
+
+// Exchange: one request as bytes, prepared once and sent many times, and the reading
+// of the answers: the first output tensor of a response in each of the three formats.
+//
+// Thread: values; any.
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "load/samples.h"
+
+namespace argosy::load {
+
+enum class Format { http_json, http_binary, grpc };
+std::string_view to_string(Format format);  // "json", "binary", "grpc"
+
+struct Exchange {
+  std::string head;  // HTTP: the request head with its empty line. gRPC: the method's path
+  std::string body;  // gRPC: the length-prefixed message
+};
+
+struct Target {
+  std::string authority;  // host:port, for the Host header
+  std::string model;
+  std::string version;    // empty: the server's choice
+};
+
+Exchange infer_exchange(Format format, const Target& target, const Sample& sample);
+Exchange http_get(const Target& target, std::string_view path);
+Exchange grpc_call(std::string_view method, std::string_view message);  // method of GRPCInferenceService
+std::string model_path(const Target& target);                          // /v2/models/<m>[/versions/<v>]
+std::string model_request_message(const Target& target);               // name = 1, version = 2
+
+constexpr std::size_t kNoHeaderLength = static_cast<std::size_t>(-1);
+
+// The first output's bytes. `header_length` is Inference-Header-Content-Length, or
+// kNoHeaderLength; `body` is a gRPC answer without its 5-byte prefix.
+Result<std::string> first_output(Format format, std::string_view body, std::size_t header_length);
+
+}  // namespace argosy::load
