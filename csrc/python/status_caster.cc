@@ -1,0 +1,29 @@
+#include "python/status_caster.h"
+
+#include <array>
+#include <string>
+
+namespace argosy::python {
+namespace py = pybind11;
+
+void raise(const Status& status) {
+  const py::object made =
+      py::module_::import("argosy.errors").attr("from_code")(std::string(to_string(status.code())), status.message());
+  PyErr_SetObject(py::type::of(made).ptr(), made.ptr());
+  throw py::error_already_set();
+}
+
+Status status_of(py::error_already_set& error) {
+  const py::object base = py::module_::import("argosy.errors").attr("ArgosyError");
+  if (py::isinstance(error.value(), base)) {
+    const auto code = error.value().attr("code").cast<std::string>();
+    const auto message = py::str(error.value()).cast<std::string>();
+    for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
+      if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), message};
+    }
+    return internal_error(message);
+  }
+  return internal_error(error.what());
+}
+
+}  // namespace argosy::python

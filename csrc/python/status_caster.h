@@ -1,0 +1,32 @@
+#pragma once
+
+// Status to Python: ok is None, anything else raises the exception of its code from
+// argosy.errors; and back, so that a Python failure reaches a client with its code.
+//
+// Thread: with the interpreter lock held.
+
+#include <pybind11/pybind11.h>
+
+#include <utility>
+
+#include "base/status.h"
+
+namespace argosy::python {
+
+[[noreturn]] void raise(const Status& status);
+
+inline void check(const Status& status) {
+  if (!status.ok()) raise(status);
+}
+
+template <class T>
+T take(Result<T> result) {
+  if (!result.ok()) raise(result.status());
+  return *std::move(result);
+}
+
+// An ArgosyError keeps its code and text; any other exception is `internal` with the
+// type, the text and, where there is one, the traceback.
+Status status_of(pybind11::error_already_set& error);
+
+}  // namespace argosy::python
