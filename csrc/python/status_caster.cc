@@ -8,7 +8,7 @@ namespace py = pybind11;
 
 void raise(const Status& status) {
   const py::object made =
-      py::module_::import("argosy.errors").attr("from_code")(std::string(to_string(status.code())), status.message());
+      py::module_::import("argosy.errors").attr("error_of")(std::string(to_string(status.code())), status.message());
   PyErr_SetObject(py::type::of(made).ptr(), made.ptr());
   throw py::error_already_set();
 }

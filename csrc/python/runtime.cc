@@ -1,0 +1,31 @@
+#include "python/runtime.h"
+
+#include "backend/identity/identity.h"
+#include "metrics/prometheus.h"
+
+namespace argosy::python {
+
+Runtime::Runtime(engine::EngineOptions options)
+    : metrics(std::make_shared<metrics::Registry>()),
+      backends(std::make_shared<backend::Registry>()),
+      engine(options, backends, metrics, clock) {
+  const Status added = backends->add("identity", backend::make_identity_backend());
+  assert(added.ok());
+  (void)added;
+}
+
+Runtime::~Runtime() {
+  // Reached from Python's deallocation: joining threads that need the lock would hang.
+  pybind11::gil_scoped_release release;
+  stop(Nanos(0));
+}
+
+bool Runtime::stop(Nanos patience) {
+  const bool finished = engine.stop(clock.now() + patience);
+  python.stop();
+  return finished;
+}
+
+std::string Runtime::metrics_text() const { return metrics::to_prometheus(*metrics); }
+
+}  // namespace argosy::python

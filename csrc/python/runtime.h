@@ -1,0 +1,36 @@
+#pragma once
+
+// Runtime: the objects of one server that native code shares: clock, metrics,
+// backends, engine, and the thread on which Python control work runs.
+//
+// stop() ends the engine before the Python thread, because a backend's last calls
+// need the interpreter.
+//
+// Thread: any. stop() without the interpreter lock.
+
+#include <memory>
+#include <string>
+
+#include "backend/registry.h"
+#include "base/time.h"
+#include "engine/engine.h"
+#include "metrics/registry.h"
+#include "python/py_thread.h"
+
+namespace argosy::python {
+
+struct Runtime {
+  explicit Runtime(engine::EngineOptions options);
+  ~Runtime();
+
+  bool stop(Nanos patience);
+  std::string metrics_text() const;
+
+  SteadyClock clock;
+  std::shared_ptr<metrics::Registry> metrics;
+  std::shared_ptr<backend::Registry> backends;
+  engine::Engine engine;
+  PyThread python;
+};
+
+}  // namespace argosy::python
