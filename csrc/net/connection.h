@@ -104,6 +104,7 @@ class Connection final : private ReadyHandler, private RoundEnd {
   void on_ready(const IoToken& io, std::uint32_t events) override;
   void at_round_end(const IoToken& io) override;
 
+  void on_timer(const IoToken& io);
   void shake_hands(const IoToken& io);
   void read_some(const IoToken& io);
   void drop_input(const IoToken& io);
@@ -130,15 +131,14 @@ class Connection final : private ReadyHandler, private RoundEnd {
   std::size_t unsent_ = 0;
   Buffer small_;  // where write_copy puts bytes
   std::size_t small_used_ = 0;
-  std::size_t dropped_ = 0;  // input thrown away while closing
   int error_ = 0;
   Phase phase_ = Phase::open;
   bool over_high_ = false;
   bool readable_ = false;  // the socket may hold bytes (edge-triggered)
   bool writable_ = true;
+  bool hung_up_ = false;   // no further edge will tell of an end
   bool read_ended_ = false;
   bool handler_full_ = false;  // offered no buffer
-  bool closed_told_ = false;
 };
 
 }  // namespace argosy::net

@@ -119,6 +119,7 @@ class EventLoop {
   int wait_ms() const;
   void run_timers();
   void run_round_end();
+  void bury();
 
   const Clock& clock_;
   const IoToken io_;
