@@ -49,12 +49,13 @@ class PriorityQueue {
   // Sorts out what passed a deadline by `now`; TimePoint::max() is no time: nothing has.
   void settle(TimePoint now);
 
-  // The walk, in the order things run. Anything but advancing ends it when epoch() changes.
+  // The walk, in the order things run.
   Place first() const;
   Place after_place(Place place) const;
   const Pending& at(Place place) const { return nodes_[place].item; }
   bool cancelled(Place place) const;
-  // Changes when what a walk has already passed may have changed.
+  // Changes when something joined or left the queue other than at its end or by remove():
+  // what a walk has passed may then no longer be the front.
   std::uint64_t epoch() const { return epoch_; }
 
   Pending remove(Place place);
@@ -88,9 +89,22 @@ class PriorityQueue {
     TimePoint last_patience = TimePoint::min();
   };
 
-  Level& level_of(const infer::Request& request, std::uint32_t& number);
+  Level& level_for(const infer::Request& request, std::uint32_t& number);
+  Place first_from(std::map<std::uint32_t, Level>::const_iterator level) const;
+  void append(Chain& chain, Place place);
+  void unlink(Chain& chain, Place place);
+  void drop(Place place, Status why);
+  void drop_expired(TimePoint now);
 
-  model::Batching rules_;
+  bool sooner(Place a, Place b) const;
+  void heap_put(std::size_t at, Place place);
+  void heap_push(Place place);
+  void heap_remove(Place place);
+  void heap_rise(std::size_t at, Place place);
+  void heap_sink(std::size_t at, Place place);
+
+  model::Batching rules_;  // levels and their policies; the rest is the batcher's
+  bool patient_ = false;   // some level delays instead of rejecting
   std::map<std::uint32_t, Level> levels_;  // made when first used: a configuration may allow any number
   std::vector<Node> nodes_;
   std::vector<Place> free_;
@@ -99,6 +113,7 @@ class PriorityQueue {
   std::uint64_t next_order_ = 0;
   std::uint64_t epoch_ = 0;
   std::size_t size_ = 0;
+  std::size_t cancellable_ = 0;
 };
 
 }  // namespace argosy::sched
