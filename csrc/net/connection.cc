@@ -206,6 +206,7 @@ void Connection::drop_input(const IoToken& io) {
 
 void Connection::at_round_end(const IoToken& io) {
   if (phase_ != Phase::handshaking && readable_) read_some(io);
+  if (phase_ == Phase::open) handler_->before_flush(io);
   if (phase_ != Phase::closed) flush(io);
 }
 

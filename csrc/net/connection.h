@@ -43,6 +43,9 @@ class ConnectionHandler {
   virtual void on_read(const IoToken& io, std::size_t count) = 0;
   // The peer will send nothing more; it may still read. Nothing is read from now on.
   virtual void on_read_end(const IoToken& io) = 0;
+  // What is queued is about to be sent: the last chance to add to it in this round. Comes
+  // after ask_flush(), and before other writes too.
+  virtual void before_flush(const IoToken&) {}
   // The unsent bytes fell below the low mark, after having been above the high one.
   virtual void on_writable(const IoToken&) {}
   // The server is going: finish what runs, announce the end, then close.
@@ -76,6 +79,8 @@ class Connection final : private ReadyHandler, private RoundEnd {
   void write(const IoToken& io, Bytes bytes);
   // The same for small things: copied into a buffer that neighbours share.
   void write_copy(const IoToken& io, std::string_view bytes);
+  // Has before_flush() called at the end of this round.
+  void ask_flush(const IoToken& io) { ask_round_end(io); }
   std::size_t unsent() const { return unsent_; }
   bool over_high_mark() const { return over_high_; }
 
