@@ -58,8 +58,10 @@ def download_with_finder(name: str, version: str, folder: Path) -> None:
 def download_with_pip(name: str, version: str, folder: Path) -> None:
     """The documented way, for a pip whose inner parts have moved."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        + ["--dest", str(folder), f"{name}=={version}"],
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"),
+            *("--dest", str(folder), f"{name}=={version}"),
+        ],
         check=True,
         stdout=sys.stderr,
     )

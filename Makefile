@@ -1,0 +1,127 @@
+# Argosy: everything is reached from here. `make help` lists the targets.
+#
+# Needs a C++20 compiler, make and Python 3.10 or later with its headers; the rest
+# (CMake and Ninja included, where the system has none) comes from the package index.
+
+PYTHON ?= python3
+VENV ?= $(CURDIR)/.venv
+BUILD ?= $(CURDIR)/build/dev
+JOBS ?= $(shell nproc)
+REPOSITORY ?= model_repository
+SERVE_FLAGS ?=
+NVCC ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc))
+
+export PATH := $(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(VENV)/bin/python -m pip install --quiet
+PYTEST := $(VENV)/bin/python -m pytest
+CONFIGURE = cmake -S . -G Ninja -DARGOSY_PYTHON=OFF -DPython_EXECUTABLE=$(VENV)/bin/python
+
+# What a new machine needs first, then what a change needs.
+.DEFAULT_GOAL := help
+.PHONY: help venv build serve test check format lint layers cpp-test python-test asan tsan fuzz-replay fuzz \
+        headers cuda-compile wheel wheel-check clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+venv: $(VENV)/.ready  ## virtual environment with build tools only
+$(VENV)/.ready:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) "scikit-build-core>=0.10" "pybind11>=2.13" ninja
+	@# CMake 4 and later are fine too; only an old or missing one is replaced.
+	cmake --version 2>/dev/null | grep -qE 'version (3\.(2[4-9]|[3-9][0-9])|[4-9])' || $(PIP) cmake
+	@touch $@
+
+# The serving install: editable, so that Python sources are used where they lie.
+$(VENV)/.installed: $(VENV)/.ready pyproject.toml CMakeLists.txt
+	@echo "building argosy into $(BUILD)"
+	$(PIP) --no-build-isolation --editable '.[onnx]' --config-settings build-dir=$(BUILD) \
+	  --config-settings cmake.define.ARGOSY_TESTS=ON
+	@touch $@
+
+# What tests need comes on top, only when something is tested.
+$(VENV)/.tools: $(VENV)/.ready pyproject.toml
+	$(VENV)/bin/python .ci/requirements.py test wheel | $(PIP) --requirement /dev/stdin
+	@touch $@
+
+build: $(VENV)/.installed  ## build the extension into the virtual environment; again after a change of csrc/
+	@cmake --build $(BUILD) -j $(JOBS) --target _core argosy_load
+	@cmake --install $(BUILD) --component argosy --strip \
+	  --prefix $$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') >/dev/null
+
+serve: build  ## serve ./model_repository on 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
+	$(VENV)/bin/argosy serve $(REPOSITORY) $(SERVE_FLAGS)
+
+test: build $(VENV)/.tools cpp-test  ## everything: layers, C++, Python, end to end
+	$(PYTEST) tests
+
+check: build $(VENV)/.tools lint layers  ## format, lint, types, layers and the quick tests; what to run before a commit
+	@cmake --build $(BUILD) -j $(JOBS) --target cpp_tests
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS) -LE slow
+	$(PYTEST) -q -m "not slow" tests/python
+
+lint: $(VENV)/.tools
+	clang-format --dry-run -Werror $$(git ls-files '*.h' '*.cc' '*.cu' '*.cuh')
+	ruff check .
+	mypy
+
+layers: $(VENV)/.tools
+	$(PYTEST) -q tests/arch -m "not slow"
+
+format: $(VENV)/.tools  ## rewrite C++ and the order of Python imports to the house format
+	clang-format -i $$(git ls-files '*.h' '*.cc' '*.cu' '*.cuh')
+	ruff check --fix .
+
+cpp-test: $(VENV)/.installed
+	@cmake --build $(BUILD) -j $(JOBS) --target cpp_tests
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
+
+headers: $(VENV)/.tools  ## each header compiles alone
+	$(PYTEST) -q tests/arch -m slow
+
+asan: $(VENV)/.ready  ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(CONFIGURE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DARGOSY_SANITIZE=address,undefined >/dev/null
+	cmake --build build/asan -j $(JOBS) --target cpp_tests
+	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ctest --test-dir build/asan --output-on-failure --no-tests=error -j $(JOBS)
+
+# ThreadSanitizer's shadow memory does not fit every random address layout, hence setarch.
+tsan: $(VENV)/.ready  ## the C++ tests under ThreadSanitizer
+	$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DARGOSY_SANITIZE=thread >/dev/null
+	cmake --build build/tsan -j $(JOBS) --target cpp_tests
+	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+	  setarch --addr-no-randomize ctest --test-dir build/tsan --output-on-failure --no-tests=error -j $(JOBS)
+
+fuzz-replay: $(VENV)/.ready  ## every corpus file through its parser under ASan, with any compiler
+	@if [ -f tests/fuzz/CMakeLists.txt ]; then \
+	  $(CONFIGURE) -B build/fuzz-replay -DCMAKE_BUILD_TYPE=Debug -DARGOSY_TESTS=OFF -DARGOSY_BENCH=OFF -DARGOSY_FUZZ=ON \
+	    -DARGOSY_SANITIZE=address,undefined >/dev/null && \
+	  cmake --build build/fuzz-replay -j $(JOBS) --target fuzz_targets && \
+	  ctest --test-dir build/fuzz-replay --output-on-failure --no-tests=error -j $(JOBS); \
+	else echo "skipped: fuzz-replay (tests/fuzz has no targets)"; fi
+
+cuda-compile: $(VENV)/.ready  ## compile the CUDA build and its extension; needs nvcc, not a GPU
+	@if [ -z "$(NVCC)" ]; then echo "skipped: cuda-compile (no nvcc)"; \
+	elif [ ! -d csrc/device/cuda ]; then echo "skipped: cuda-compile (no csrc/device/cuda)"; \
+	else \
+	  $(CONFIGURE) -B build/cuda -DARGOSY_PYTHON=ON -DARGOSY_TESTS=ON -DARGOSY_BENCH=OFF -DARGOSY_CUDA=ON \
+	    -DCMAKE_CUDA_COMPILER=$(NVCC) >/dev/null && \
+	  cmake --build build/cuda -j $(JOBS) --target _core cpp_tests && \
+	  cd build/cuda/csrc/python && $(VENV)/bin/python -c 'import _core; print("compiled and loaded:", _core.__file__)'; \
+	fi
+
+wheel: $(VENV)/.tools  ## a stripped, auditwheel-clean wheel in dist/
+	rm -rf build/wheel-raw
+	$(VENV)/bin/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel-raw \
+	  --config-settings build-dir=build/wheel .
+	mkdir -p dist
+	auditwheel repair --wheel-dir dist build/wheel-raw/argosy-*.whl
+	@ls -l $$(ls -t dist/argosy-*.whl | head -1) | awk '{ printf "%s: %.1f MB\n", $$9, $$5 / 1e6 }'
+
+wheel-check: wheel  ## the wheel in an empty environment serves a model
+	bash .ci/wheel_check $$(ls -t dist/argosy-*.whl | head -1)
+
+clean:  ## remove build/, dist/ and the virtual environment
+	rm -rf build dist $(VENV)
