@@ -1,0 +1,6 @@
+"""Backends: what runs a model's artifact."""
+
+from argosy.backends.contract import Backend, Batch, Instance, LoadedModel
+from argosy.backends.registry import ENTRY_POINT_GROUP, BackendRegistry
+
+__all__ = ["ENTRY_POINT_GROUP", "Backend", "BackendRegistry", "Batch", "Instance", "LoadedModel"]

@@ -1,0 +1,91 @@
+"""Backend names to backends: our own, and those that installed packages add.
+
+A backend's module is imported when a model first names it, so that a server loads
+only the runtimes it uses.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+
+from argosy.backends.contract import Backend
+from argosy.config import Inspector
+from argosy.errors import ArgosyError, InvalidArgument, NotFound
+
+ENTRY_POINT_GROUP = "argosy.backends"
+_OWN = {"onnxruntime": "argosy.backends.onnxruntime:OnnxRuntimeBackend"}
+_NATIVE = frozenset({"identity"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class BackendRegistry:
+    """`options`: backend -> key -> value of --backend-config; "" holds what concerns every backend.
+
+    `add` hands a made backend to the core under its name.
+    """
+
+    add: Callable[[str, Backend], None]
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    _made: dict[str, Backend] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ensure(self, name: str) -> None:
+        """Makes the backend known to the core. Raises NotFound naming those there are; InvalidArgument when its
+        package does not import."""
+        if name in _NATIVE:
+            return
+        with self._lock:
+            if name in self._made:
+                return
+            backend = self._make(name)
+            self.add(name, backend)
+            self._made[name] = backend
+            _log.info("backend '%s' is ready", name)
+
+    def inspector(self, name: str) -> Inspector | None:
+        """What reads an artifact's own signature, for auto-complete; None where the backend has none."""
+        if name in _NATIVE:
+            return None
+        self.ensure(name)
+        inspect: Inspector | None = getattr(self._made[name], "inspect", None)
+        return inspect
+
+    def names(self) -> list[str]:
+        """Every name that could be used, sorted; nothing is imported."""
+        return sorted({*_NATIVE, *_OWN, *self._installed()})
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+    def _make(self, name: str) -> Backend:
+        installed = self._installed()
+        if name in installed:
+            source, make = str(installed[name].value), installed[name].load
+        elif name in _OWN:
+            source = _OWN[name]
+            module, _, attribute = source.partition(":")
+            make = lambda: getattr(importlib.import_module(module), attribute)  # noqa: E731
+        else:
+            raise NotFound(
+                f"unable to find backend library for backend '{name}', try specifying runtime on the model "
+                f"configuration. Available backends: {', '.join(self.names())}; a package adds one with an entry "
+                f"point in the group '{ENTRY_POINT_GROUP}'"
+            )
+        try:
+            backend = make()()
+        except ArgosyError:
+            raise
+        except Exception as error:
+            raise InvalidArgument(f"backend '{name}' ({source}) could not be made: {error!r}") from error
+        if not isinstance(backend, Backend):
+            raise InvalidArgument(f"backend '{name}' ({source}) has no load(spec, slot) method")
+        configure = getattr(backend, "configure", None)
+        if configure is not None:
+            configure({**self.options.get("", {}), **self.options.get(name, {})})
+        return backend

@@ -1,0 +1,62 @@
+"""What control handlers need to answer, and what they answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from argosy.logs import Logs
+from argosy.repository import Repository
+
+if TYPE_CHECKING:
+    from argosy._core import Engine
+
+EXTENSIONS = (
+    "classification",
+    "sequence",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "system_shared_memory",
+    "cuda_shared_memory",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The server as its control handlers see it. Thread: any."""
+
+    engine: Engine
+    repository: Repository
+    logs: Logs
+    server_id: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One control request. HTTP: method and raw path; gRPC: the RPC's short name in `method`."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`body` is JSON text for HTTP, message bytes for gRPC."""
+
+    body: bytes = b""
+    http_status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+
+
+JsonValue = dict[str, Any] | list[Any]
