@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -62,6 +63,7 @@ class Outgoing {
     flush();
     block_ = pool_.allocate(kBlock);
     if (!block_) block_ = default_pool().allocate(kBlock);
+    if (!block_) throw std::bad_alloc();
     used_ = start_ = 0;
   }
 
@@ -71,6 +73,32 @@ class Outgoing {
   std::size_t used_ = 0;
   std::size_t start_ = 0;
   std::size_t bytes_ = 0;
+};
+
+// LittleWrites: memory for small pieces that a stream writes; one block serves many.
+class LittleWrites {
+ public:
+  static constexpr std::size_t kBlock = 16u << 10;
+
+  explicit LittleWrites(BytesPool& pool) : pool_(pool) {}
+
+  std::span<std::byte> place(std::size_t size) {
+    if (!block_ || block_.capacity() - used_ < size) {
+      block_ = pool_.allocate(std::max(kBlock, size));
+      if (!block_) block_ = default_pool().allocate(std::max(kBlock, size));
+      if (!block_) throw std::bad_alloc();
+      used_ = 0;
+    }
+    used_ += size;
+    return block_.span().subspan(used_ - size, size);
+  }
+  // What place() gave last, filled.
+  Bytes slice(std::span<const std::byte> placed) const { return block_.written(used_ - placed.size(), placed.size()); }
+
+ private:
+  BytesPool& pool_;
+  Buffer block_;
+  std::size_t used_ = 0;
 };
 
 }  // namespace argosy::http2

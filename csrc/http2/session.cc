@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -76,11 +78,12 @@ struct Stream {
 }  // namespace
 
 struct Session::Parts {
-  Parts(Limits l, SessionEvents& e, BytesPool& p) : limits(l), events(e), outgoing(p) {}
+  Parts(Limits l, SessionEvents& e, BytesPool& p) : limits(l), events(e), outgoing(p), little(p) {}
 
   const Limits limits;
   SessionEvents& events;
   Outgoing outgoing;
+  LittleWrites little;
   nghttp2_session* h2 = nullptr;
   const Bytes* receiving = nullptr;
   std::size_t budget = 0;
@@ -447,6 +450,21 @@ void Session::write(StreamId id, Bytes body) {
     nghttp2_session_change_extpri_stream_priority(parts_->h2, id, &shared, 1);
   }
   parts_->resume(*stream);
+}
+
+void Session::write_copy(StreamId id, std::span<const std::byte> body) {
+  Stream* stream = parts_->find(id);
+  if (stream == nullptr || stream->finished || body.empty()) return;
+  const std::span<std::byte> to = parts_->little.place(body.size());
+  std::memcpy(to.data(), body.data(), body.size());
+  Bytes* const last = stream->body.empty() ? nullptr : &stream->body.back();
+  if (last != nullptr && last->data() + last->size() == to.data()) {
+    *last = Bytes(last->owner(), last->data(), last->size() + body.size());
+    stream->unsent += body.size();
+    parts_->resume(*stream);
+  } else {
+    write(id, parts_->little.slice(to));
+  }
 }
 
 void Session::finish(StreamId id, std::span<const Header> trailers) {

@@ -107,6 +107,7 @@ class Session {
   void respond(StreamId id, std::span<const Header> head);
   void respond_and_finish(StreamId id, std::span<const Header> head);  // a head that is also the end
   void write(StreamId id, Bytes body);                                 // after respond()
+  void write_copy(StreamId id, std::span<const std::byte> body);       // the same for little: neighbours share memory
   void finish(StreamId id, std::span<const Header> trailers);          // after respond()
   void reset(StreamId id, ErrorCode code);
   void consume(StreamId id, std::size_t size);

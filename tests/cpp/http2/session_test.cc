@@ -138,6 +138,23 @@ TEST(Session, LargeSlicesLeaveUncopiedAndSmallPiecesTogether) {
   EXPECT_EQ(out[1].size(), large.size());
 }
 
+TEST(Session, SmallWritesInARowAreOnePiece) {
+  Pair pair;
+  const auto id = pair.client.open(kPost, true);
+  pair.exchange();
+  pair.server->respond(id, kHead);
+  const std::string_view prefix = "12345", text = "message";
+  pair.server->write_copy(id, std::as_bytes(std::span(prefix)));
+  pair.server->write_copy(id, std::as_bytes(std::span(text)));
+  EXPECT_EQ(pair.server->unsent(id), 12u);
+  pair.server->finish(id, kTrailers);
+  std::vector<Bytes> out;
+  pair.server->pull(out, 1u << 20);
+  EXPECT_EQ(out.size(), 1u);
+  for (const Bytes& slice : out) pair.client.give(slice.view());
+  EXPECT_EQ(pair.client.heard(id).body, "12345message");
+}
+
 TEST(Session, PullStopsNearItsBudgetAndGoesOnLater) {
   Pair pair(Limits{}, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 24}});
   const auto id = pair.client.open(kPost, true);
