@@ -17,6 +17,7 @@
 #include "metrics/registry.h"
 #include "serve/control.h"
 #include "serve/front_options.h"
+#include "serve/header_pattern.h"
 
 namespace argosy::serve {
 
@@ -29,6 +30,8 @@ struct ServerState {
 
 struct Services {
   const FrontOptions& options;
+  const HeaderPattern& http_headers;  // which ones go on to the model
+  const HeaderPattern& grpc_headers;
   engine::Engine& engine;
   ControlHandler& control;
   metrics::Registry& metrics;
