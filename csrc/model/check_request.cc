@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -79,6 +80,10 @@ Status deduce_raw(const ModelSpec& spec, Request& request) {
     }
     raw.shape = Shape{1};
     if (!raw.data.on_host()) return refused(request, "raw input " + quoted(input.name) + " must be in host memory");
+    if (raw.data.size() > std::numeric_limits<std::uint32_t>::max()) {
+      return refused(request, "raw input " + quoted(input.name) + " has " + std::to_string(raw.data.size()) +
+                                  " bytes, expected at most 4294967295 in one string element");
+    }
     // A copy, because the length must stand directly before the bytes.
     std::string element;
     element.reserve(raw.data.size() + 4);
