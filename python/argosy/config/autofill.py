@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from argosy.config.signature import ArtifactSignature, TensorSignature
-from argosy.config.tensors import config_number
-from argosy.errors import ConfigError, InvalidArgument
+from argosy.config.tensors import CONFIG_NAMES, config_number
+from argosy.errors import ConfigError, InvalidArgument, Unsupported
 from argosy.protos import Message
 
 DEFAULT_IDLE_US = 1_000_000
@@ -111,7 +111,8 @@ def complete_onnx(config: Message, signature: ArtifactSignature, default_max_bat
     """Tensors, batch size and batching from the artifact, where the configuration has none.
 
     Does nothing when both inputs and outputs are configured. Raises InvalidArgument when
-    max_batch_size > 0 and the artifact has no batch dimension.
+    max_batch_size > 0 and the artifact has no batch dimension, Unsupported for an element type that
+    the protocol does not have.
     """
     if not needs_signature(config):
         return
@@ -137,6 +138,8 @@ def complete_onnx(config: Message, signature: ArtifactSignature, default_max_bat
 
 
 def _add(tensors: Message, found: TensorSignature, *, batched: bool) -> None:
+    if found.dtype not in CONFIG_NAMES:
+        raise Unsupported(f"tensor '{found.name}' has element type '{found.dtype}', which clients cannot name")
     added = tensors.add(name=found.name, data_type=config_number(found.dtype))
     dims = found.dims[1:] if batched else found.dims
     added.dims.extend(dims or (1,))

@@ -36,7 +36,8 @@ class Position:
 class Locations:
     """Field path -> position, for one text. `file` is how messages call the text.
 
-    The scanner cannot tell a single field from the first of several, so keys have no "[0]".
+    The scanner cannot tell a single field from the first of several, so keys have no "[0]",
+    but for a first element within brackets.
     """
 
     file: str
@@ -45,7 +46,9 @@ class Locations:
     def where(self, path: str) -> str:
         """ "file:line:column" of the field, or of the nearest enclosing one that the text sets."""
         for candidate in parents(path):
-            position = self.positions.get(candidate.replace("[0]", ""))
+            plain = candidate.replace("[0]", "")
+            exact = plain + "[0]" if candidate.endswith("[0]") else plain
+            position = self.positions.get(exact) or self.positions.get(plain)
             if position:
                 return f"{self.file}:{position.line}:{position.column}"
         return self.file
@@ -87,11 +90,13 @@ def scan(text: str, file: str) -> Locations:
     found = Locations(file=file)
     stack = [_Frame(prefix="", closes="")]
 
-    def record(frame: _Frame, name: str, at: Position) -> str:
+    def record(frame: _Frame, name: str, at: Position, bracketed: bool) -> str:
         index = frame.counts.get(name, 0)
         frame.counts[name] = index + 1
         path = join(frame.prefix, name) + (f"[{index}]" if index else "")
         found.positions.setdefault(path, at)
+        if bracketed and not index:
+            found.positions[f"{path}[0]"] = at
         return path
 
     for kind, value, at in _tokens(text):
@@ -102,7 +107,7 @@ def scan(text: str, file: str) -> Locations:
             stack.pop()
             stack[-1].name = ""
         elif kind == "mark" and value in "{<" and name:
-            path = record(owner, name, at if frame.list_name else frame.name_at)
+            path = record(owner, name, at if frame.list_name else frame.name_at, bool(frame.list_name))
             if len(stack) >= MAX_NESTING:
                 raise ConfigError(
                     f"{file}:{at.line}:{at.column}", f"messages are nested deeper than {MAX_NESTING} levels"
@@ -113,7 +118,7 @@ def scan(text: str, file: str) -> Locations:
             stack.append(_Frame(prefix=frame.prefix, closes="]", list_name=frame.name))
         elif kind in ("word", "text") and name:
             _alias_map_entry(found, owner.prefix, name, value)
-            record(owner, name, at if frame.list_name else frame.name_at)
+            record(owner, name, at if frame.list_name else frame.name_at, bool(frame.list_name))
             frame.name = ""
         elif kind == "word" and not frame.list_name:
             frame.name, frame.name_at = value, at

@@ -48,8 +48,7 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
     backend of the ecosystem.
     """
     name, rows = spec["name"], spec["max_batch_size"]
-    wanted = {tensor["name"] for tensor in spec["inputs"]}
-    if len(spec["inputs"]) != len(signature.inputs) and wanted <= {tensor.name for tensor in signature.inputs}:
+    if len(spec["inputs"]) != len(signature.inputs):
         return (
             f"unable to load model '{name}', configuration expects {len(spec['inputs'])} inputs, "
             f"model provides {len(signature.inputs)}"
@@ -63,11 +62,6 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
             problem = _tensor_mismatch(name, rows, role, tensor, known)
             if problem:
                 return problem
-    if len(spec["inputs"]) != len(signature.inputs):
-        return (
-            f"unable to load model '{name}', configuration expects {len(spec['inputs'])} inputs, "
-            f"model provides {len(signature.inputs)}"
-        )
     return ""
 
 
@@ -81,7 +75,7 @@ def _tensor_mismatch(
     if tensor["dtype"] != found.dtype:
         return (
             f"unable to load model '{model}', configuration expects datatype {CONFIG_NAMES[tensor['dtype']]} "
-            f"for {role} '{found.name}', model provides {CONFIG_NAMES[found.dtype]}"
+            f"for {role} '{found.name}', model provides {CONFIG_NAMES.get(found.dtype, found.dtype)}"
         )
     if rows > 0 and tensor.get("optional"):
         return (
