@@ -1,0 +1,41 @@
+#include "engine/model.h"
+
+namespace argosy::engine {
+
+Model::Model(std::shared_ptr<Lane> lane, std::shared_ptr<backend::Backend> backend,
+             std::unique_ptr<backend::LoadedModel> loaded)
+    : lane_(std::move(lane)), backend_(std::move(backend)), loaded_(std::move(loaded)) {}
+
+Status Model::start(std::vector<backend::InstanceSlot> slots, BytesPool& pool) {
+  for (auto& slot : slots) {
+    runners_.push_back(std::make_unique<InstanceRunner>(lane_, *loaded_, std::move(slot), pool));
+  }
+  Status first;
+  for (auto& runner : runners_) {
+    Status status = runner->wait_ready();
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+Status Model::health() {
+  for (auto& runner : runners_) {
+    Status status = runner->healthy();
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+void Model::abandon(const Status& why) {
+  lane_->abandon(why);
+  for (auto& runner : runners_) runner->cancel_running();
+}
+
+void Model::shut_down() {
+  if (!lane_->gate().closed()) close(unavailable("model '" + lane_->spec().name + "' is unloading"));
+  for (auto& runner : runners_) runner->join();
+  loaded_.reset();
+  backend_.reset();
+}
+
+}  // namespace argosy::engine

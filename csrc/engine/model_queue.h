@@ -1,0 +1,93 @@
+#pragma once
+
+// ModelQueue: where requests wait for a free instance of one model version.
+//
+// The only place where a scheduling policy meets a lock. push() never blocks; take()
+// parks an instance thread until the policy lets it run something. A sleeping instance
+// is woken once: until it is awake, pushes only add to what it will find, and it wakes
+// the next one if it leaves anything. Of the instances that would wait for one due
+// time, one waits for the time and the others for a signal; while it waits, pushing
+// threads ask the policy on its behalf and hand it a batch that is ripe.
+//
+// Thread: any for push(), expire(), close(), abandon(); instance threads for take().
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/guarded.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "sched/policy.h"
+
+namespace argosy::engine {
+
+class ModelQueue {
+ public:
+  // Policy::next_deadline() as it stood when the queue was left.
+  struct Pushed {
+    Status status;
+    TimePoint next_deadline;
+  };
+  struct Taken {
+    std::vector<sched::Pending> items;  // never empty
+    TimePoint when;                     // they left the queue
+    TimePoint free_since;               // the instance came for work
+    TimePoint next_deadline;
+  };
+  struct Expired {
+    std::vector<sched::Dropped> dropped;
+    TimePoint next_deadline;
+  };
+  struct Waiting {
+    std::size_t requests = 0;
+    TimePoint oldest = TimePoint::max();
+  };
+
+  ModelQueue(std::unique_ptr<sched::Policy> policy, std::size_t instances, const Clock& clock);
+
+  // Takes the item only when ok; otherwise it is left with the caller. Not ok: what the
+  // policy says, closed, or already cancelled.
+  Pushed push(sched::Pending&& item, TimePoint now);
+
+  // Blocks. Nothing means: closed and drained, the instance thread may end.
+  std::optional<Taken> take(std::size_t instance);
+
+  Expired expire(TimePoint now);
+
+  // No more pushes; what is queued is ripe.
+  void close();
+
+  // Closes and hands over all that is queued.
+  std::vector<sched::Pending> abandon();
+
+  Waiting waiting();
+
+ private:
+  enum class Rest : std::uint8_t { busy, asleep, timed, called };
+  struct Place {
+    Rest rest = Rest::busy;
+    std::optional<sched::RunBatch> handed;
+  };
+  struct State {
+    std::unique_ptr<sched::Policy> policy;
+    std::vector<Place> places;
+    std::vector<std::size_t> asleep;  // the last one is woken first: its caches are warm
+    std::optional<std::size_t> timed;
+    TimePoint due = TimePoint::max();  // of `timed`
+    std::size_t called = 0;            // woken and not yet awake
+    bool closed = false;
+  };
+
+  std::optional<std::size_t> call_one(State& state, TimePoint now);
+  void rest(Guarded<State>::Lock& state, std::size_t instance, std::optional<TimePoint> due);
+  void signal(std::optional<std::size_t> instance);
+
+  const std::size_t instances_;
+  const Clock& clock_;  // the engine's
+  Guarded<State> state_;
+  std::unique_ptr<std::condition_variable[]> signals_;  // one per instance
+};
+
+}  // namespace argosy::engine
