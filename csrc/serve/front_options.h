@@ -49,6 +49,15 @@ struct Limits {
 
 enum class CompressionLevel : std::uint8_t { none, low, medium, high };
 
+// What server reflection tells of one .proto file.
+struct ProtoFile {
+  std::string name;                       // "grpc_service.proto"
+  std::vector<std::string> dependencies;  // names of other files
+  std::vector<std::string> symbols;       // fully qualified: services, methods, messages, enums
+  std::vector<std::string> services;
+  std::string descriptor;                 // a serialised FileDescriptorProto
+};
+
 struct GrpcOptions {
   std::size_t max_message_bytes = (std::size_t{1} << 31) - 1;
   std::uint32_t max_streams = 1024;                    // at a time, of one connection
@@ -62,6 +71,7 @@ struct GrpcOptions {
   Micros max_connection_age{0};                        // 0: for ever
   Micros max_connection_age_grace{0};                  // 0: for ever
   bool reflection = true;
+  std::vector<ProtoFile> proto_files;                  // what reflection shows
 };
 
 struct FrontOptions {
