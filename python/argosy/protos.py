@@ -10,14 +10,14 @@ a message is `Message` to the outside, and its fields are Any.
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 Message: TypeAlias = Any  # a google.protobuf message whose fields are attributes
 
-_files = descriptor_pb2.FileDescriptorSet.FromString(files("argosy").joinpath("protos.desc").read_bytes())
+_files = descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name("protos.desc").read_bytes())
 POOL = descriptor_pool.DescriptorPool()
 for _file in _files.file:
     POOL.Add(_file)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from google.protobuf import json_format
-
 from argosy.errors import ConfigError
 from argosy.protos import POOL, Message, ModelConfig
 
 
 def parse_json(text: str) -> Message:
     """JSON text -> ModelConfig message. Raises ConfigError("config", "Invalid config override: ...")."""
+    from google.protobuf import json_format  # 40 ms that a start without overrides does not need
+
     message = ModelConfig()
     try:
         value = json.loads(text)

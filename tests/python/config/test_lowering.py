@@ -151,7 +151,7 @@ def test_the_lowered_specification_is_plain_and_complete(tmp_path):
             'model_warmup[0].inputs["x"].value.input_data_file',
         ),
         (
-            "model_warmup { batch_size: 1 inputs { key: 'x' value { data_type: TYPE_FP32 input_data_file: '../../x' }}}",
+            "model_warmup { batch_size: 1 inputs { key:'x' value { data_type: TYPE_FP32 input_data_file: '../../x' }}}",
             'model_warmup[0].inputs["x"].value.input_data_file',
         ),
     ],
@@ -304,7 +304,9 @@ def found(name="x", dtype="FP32", dims=(-1, 4)):
             [],
             [found()],
             "model 'm', tensor 'x': the model expects 2 dimensions (shape [-1,4]) but the model configuration "
-            "specifies 3 dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit tensor "
+            ""
+            "specifies 3 dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit "
+            "tensor "
             "shape, making complete shape [-1,4,4])",
         ),
         (
