@@ -155,7 +155,11 @@ Status read_flag(std::string_view flag, std::string_view v, Options& to, Raw& ra
   if (flag == "--percentile") return read_number(flag, v, 1, 100, to.rules.percentile);
   if (flag == "--count") return read_whole(flag, v, 1, 1e12, to.rules.count);
   if (flag == "--limit") return read_ms(flag, v, 1, to.rules.limit);
-  if (flag == "--server-pid") return to.server_pid = v, Status();
+  if (flag == "--server-pid") {
+    std::int32_t pid = 0;
+    to.server_pid = v;
+    return v == "auto" || v == "none" ? Status() : read_whole(flag, v, 1, 2147483647, pid);
+  }
   if (flag == "--seed") return read_whole(flag, v, 0, 1e15, to.samples.seed);
   return to.label = v, Status();
 }

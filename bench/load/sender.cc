@@ -85,7 +85,7 @@ bool Sender::send_one(TimePoint due) {
     const std::uint32_t tag = free_tags_.back();
     free_tags_.pop_back();
     const auto which = static_cast<std::uint32_t>(sent_++ % plan_.exchanges.size());
-    in_flight_[tag] = {due, which, 0};
+    in_flight_[tag] = {due, which};
     connection->begin(plan_.exchanges[which], tag);
     if (!connection->queued_for_flush) {
       connection->queued_for_flush = true;

@@ -57,7 +57,6 @@ class Sender final : private OutcomeListener {
   struct InFlight {
     TimePoint due;
     std::uint32_t exchange = 0;
-    std::uint32_t next_free = 0;
   };
 
   void on_outcome(Connection& from, std::uint64_t tag, const Outcome& outcome) override;

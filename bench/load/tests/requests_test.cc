@@ -201,6 +201,7 @@ TEST(Options, WhatCannotBeMeantIsRefusedByName) {
       {"-m", "m", "-i", "http", "--streams", "2"},
       {"-m", "m", "--connections", "3", "--concurrency", "10"},
       {"-m", "m", "--shape", "X"},
+      {"-m", "m", "--server-pid", "me"},
       {"-m", "m", "--shape", "X:1,a"},
   };
   for (const auto& flags : wrong) EXPECT_FALSE(parse(flags).ok()) << (flags.empty() ? "" : flags.back());
