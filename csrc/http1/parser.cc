@@ -126,7 +126,13 @@ struct Parser::Parts {
       return true;
     }
     if (buffer && filled < buffer.capacity() && (have > 0 || buffer.capacity() - filled >= kWorthReading)) return true;
-    Buffer next = pool.allocate(have >= kReadBuffer / 2 ? have * 2 : kReadBuffer);
+    return move_to(have >= kReadBuffer / 2 ? have * 2 : kReadBuffer);
+  }
+
+  // Takes a new buffer of `size` and the current request's bytes into it.
+  bool move_to(std::size_t size) {
+    const std::size_t have = filled - begin;
+    Buffer next = pool.allocate(size);
     if (!next) return false;
     if (have > 0) std::memcpy(next.data(), buffer.data() + begin, have);
     buffer = std::move(next);
@@ -163,6 +169,10 @@ struct Parser::Parts {
   std::string_view view(Range range) { return {chars() + begin + range.begin, range.size}; }
 
   Event head_complete() {
+    if ((machine.flags & F_CHUNKED) != 0 && buffer.capacity() - parsed < kWorthReading &&
+        !move_to(filled - begin + kReadBuffer)) {
+      return refuse(503, "no memory for the request body");
+    }
     head.method = view(method);
     head.target = view(target);
     head.fields.clear();

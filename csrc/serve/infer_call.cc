@@ -9,15 +9,17 @@ namespace {
 // can reach nobody any more.
 class Running {
  public:
-  explicit Running(std::atomic<std::size_t>& count) : count_(&count) { count.fetch_add(1, std::memory_order_relaxed); }
-  Running(Running&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  explicit Running(std::shared_ptr<std::atomic<std::size_t>> count) : count_(std::move(count)) {
+    count_->fetch_add(1, std::memory_order_relaxed);
+  }
+  Running(Running&&) noexcept = default;
   Running& operator=(Running&&) = delete;
   ~Running() {
-    if (count_ != nullptr) count_->fetch_sub(1, std::memory_order_release);
+    if (count_) count_->fetch_sub(1, std::memory_order_release);
   }
 
  private:
-  std::atomic<std::size_t>* count_;
+  std::shared_ptr<std::atomic<std::size_t>> count_;
 };
 
 struct Delivery final : net::Posted {
@@ -42,8 +44,8 @@ struct LastDelivery final : net::Posted {
 
 class LoopSink final : public infer::ReplySink {
  public:
-  LoopSink(std::shared_ptr<net::Mailbox> mailbox, std::shared_ptr<InferCaller> caller, std::atomic<std::size_t>& running)
-      : mailbox_(std::move(mailbox)), caller_(std::move(caller)), running_(running) {}
+  LoopSink(std::shared_ptr<net::Mailbox> mailbox, std::shared_ptr<InferCaller> caller, Running running)
+      : mailbox_(std::move(mailbox)), caller_(std::move(caller)), running_(std::move(running)) {}
 
   void send(infer::Response response, bool last) override {
     if (last) {
@@ -65,7 +67,7 @@ void submit(Services& services, const std::shared_ptr<net::Mailbox>& mailbox, co
             infer::RequestPtr request, std::shared_ptr<InferCaller> caller) {
   // wrap() and not assignment: a Reply cannot be replaced, only its sink.
   request->reply.wrap([&](std::unique_ptr<infer::ReplySink>) -> std::unique_ptr<infer::ReplySink> {
-    return std::make_unique<LoopSink>(mailbox, std::move(caller), services.running);
+    return std::make_unique<LoopSink>(mailbox, std::move(caller), Running(services.running));
   });
   services.engine.submit(model, std::move(request));
 }

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 
 #include "base/time.h"
 #include "engine/engine.h"
@@ -37,7 +38,9 @@ struct Services {
   metrics::Registry& metrics;
   const Clock& clock;
   ServerState& state;
-  std::atomic<std::size_t>& running;  // requests accepted and not yet answered, all connections
+  // Requests accepted and not yet answered, all connections; shared, because the engine
+  // may still hold some when the front is gone.
+  std::shared_ptr<std::atomic<std::size_t>> running;
 };
 
 }  // namespace argosy::serve
