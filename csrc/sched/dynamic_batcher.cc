@@ -35,27 +35,33 @@ DynamicBatcher::DynamicBatcher(const model::ModelSpec& spec)
 
 Decision DynamicBatcher::next(std::size_t, TimePoint now) {
   queue_.settle(now);
-  // What an earlier call walked may have been cancelled since.
-  if (forming_.requests > 0) drop_cancelled();
-  walk();
-  if (forming_.requests == 0) return WaitForWork{};
+  for (;;) {
+    const bool resumed = forming_.requests > 0;
+    walk();
+    if (forming_.requests == 0) return WaitForWork{};
 
-  const TimePoint due = after(forming_.oldest, delay_);
-  const bool overdue = delay_ > Micros(0) && now >= due;
-  if (forming_.preferred != 0 && !overdue) return run(forming_.preferred);
-  if (forming_.closed || forming_.rows >= largest_preferred_ || overdue || delay_ == Micros(0)) {
-    return run(forming_.requests);
+    const TimePoint due = after(forming_.oldest, delay_);
+    const bool overdue = delay_ > Micros(0) && now >= due;
+    std::size_t ripe = 0;
+    if (forming_.preferred != 0 && !overdue) {
+      ripe = forming_.preferred;
+    } else if (forming_.closed || forming_.rows >= largest_preferred_ || overdue || delay_ == Micros(0)) {
+      ripe = forming_.requests;
+    }
+    if (ripe == 0) return WaitUntil{due};
+    // What an earlier call walked may have been cancelled since: only running needs to know.
+    if (!resumed || !drop_cancelled()) return run(ripe);
   }
-  return WaitUntil{due};
 }
 
-void DynamicBatcher::drop_cancelled() {
-  if (forming_.epoch != queue_.epoch()) return;
+bool DynamicBatcher::drop_cancelled() {
+  const auto epoch = queue_.epoch();
   for (auto place = forming_.first; place != PriorityQueue::kNone;) {
     const auto following = place == forming_.last ? PriorityQueue::kNone : queue_.after_place(place);
     if (queue_.cancelled(place)) queue_.drop_cancelled(place);
     place = following;
   }
+  return epoch != queue_.epoch();
 }
 
 void DynamicBatcher::walk() {

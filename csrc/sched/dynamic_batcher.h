@@ -48,7 +48,7 @@ class DynamicBatcher final : public Policy {
   };
 
   void walk();
-  void drop_cancelled();  // among what was walked
+  bool drop_cancelled();  // among what was walked; whether any was
   bool fits_shapes(const infer::Request& first, const infer::Request& other) const;
   bool is_preferred(std::uint32_t rows) const;
   Decision run(std::size_t requests);
