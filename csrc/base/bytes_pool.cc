@@ -15,6 +15,7 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kSmallest = 1u << 10;
 constexpr std::size_t kClasses = 13;  // 1 KiB .. 4 MiB
 constexpr std::size_t kLargestKept = kSmallest << (kClasses - 1);
+constexpr std::size_t kAddressable = std::size_t{1} << 47;  // no process has more; not worth asking for
 
 std::size_t class_of(std::size_t size) {
   const std::size_t rounded = std::bit_ceil(size < kSmallest ? kSmallest : size);
@@ -22,8 +23,8 @@ std::size_t class_of(std::size_t size) {
 }
 
 void* raw_allocate(std::size_t size) {
-  const std::size_t rounded = (size + kAlignment - 1) / kAlignment * kAlignment;
-  return rounded < size ? nullptr : std::aligned_alloc(kAlignment, rounded);
+  if (size > kAddressable) return nullptr;
+  return std::aligned_alloc(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment);
 }
 
 }  // namespace
