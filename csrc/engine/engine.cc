@@ -136,6 +136,20 @@ Status Engine::unload(const std::string& name) {
   return {};
 }
 
+bool Engine::draining(std::string_view name) const {
+  if (parts_->reaper->holds(name)) return true;
+  // Withdrawn, but a request on its way still holds it.
+  const auto models = parts_->table->read();
+  const auto published = models->find(name);
+  for (const auto& model : parts_->living.handles()) {
+    if (model->lane().spec().name != name) continue;
+    const bool serves = published != models->end() &&
+                        std::ranges::any_of(published->second, [&](const auto& one) { return one.second == model; });
+    if (!serves) return true;
+  }
+  return false;
+}
+
 Result<ModelHandle> Engine::find(std::string_view name, std::int64_t version) const {
   return parts_->table->find(name, version);
 }

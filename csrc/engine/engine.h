@@ -60,6 +60,9 @@ class Engine {
   // nothing of that name was loaded. Returns before the drain ends.
   Status unload(const std::string& name);
 
+  // Whether a withdrawn version of this model still answers what it had accepted.
+  bool draining(std::string_view name) const;
+
   // The newest version when `version` is -1. Messages are the protocol's:
   // "Request for unknown model: 'm' is not found", "... version 9 is not found".
   Result<ModelHandle> find(std::string_view name, std::int64_t version = -1) const;

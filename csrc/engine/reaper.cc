@@ -81,4 +81,9 @@ void Reaper::run() {
   }
 }
 
+bool Reaper::holds(std::string_view name) {
+  auto state = state_.lock();
+  return std::ranges::any_of(state->retired, [&](const auto& model) { return model->lane().spec().name == name; });
+}
+
 }  // namespace argosy::engine

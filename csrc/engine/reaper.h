@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,7 @@ class Reaper {
   void stop();  // takes the rest apart and joins; idempotent
 
   std::size_t in_flight();  // requests the retired models still owe
+  bool holds(std::string_view name);  // a retired version of this model is not gone yet
 
  private:
   struct State {

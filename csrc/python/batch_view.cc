@@ -77,7 +77,7 @@ void BatchView::set_output(const std::string& name, const py::handle& array) {
 }
 
 void bind_batch(py::module_& m) {
-  py::class_<BatchView>(m, "Batch", "The requests that run together, as one tensor per input. Valid during execute() only.")
+  py::class_<BatchView, std::shared_ptr<BatchView>>(m, "Batch", "The requests that run together, as one tensor per input. Valid during execute() only.")
       .def_property_readonly("rows", &BatchView::rows, "Batch rows of all requests together.")
       .def_property_readonly("requests", &BatchView::requests, "How many requests are in the batch.")
       .def_property_readonly("wanted", &BatchView::wanted, "Per model output: does any request ask for it?")

@@ -124,6 +124,8 @@ void bind_engine(py::module_& m) {
              return out;
            },
            py::arg("name") = "", py::arg("version") = -1)
+      .def("draining", [](const Runtime& self, const std::string& name) { return self.engine.draining(name); },
+           py::arg("name"), "Whether a withdrawn version still answers what it had accepted.")
       .def("in_flight", [](const Runtime& self) { return self.engine.in_flight(); })
       .def("metrics_text", &Runtime::metrics_text, "The metrics in Prometheus text format.")
       .def("infer", &infer_blocking, py::arg("name"), py::arg("version"), py::arg("inputs"), py::kw_only(),

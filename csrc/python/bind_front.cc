@@ -71,8 +71,13 @@ serve::FrontOptions options_from(const py::dict& from) {
   out.http_restricted = restricted(from["http_restricted"]);
   out.grpc_restricted = restricted(from["grpc_restricted"]);
   out.access_log = from["access_log"].cast<bool>();
-  for (const auto& [name, bytes] : from["descriptors"].cast<py::dict>()) {
-    out.descriptors.push_back(Bytes::take(std::string(bytes.cast<py::bytes>())));
+  for (const auto item : from["proto_files"]) {
+    const auto file = item.cast<py::dict>();
+    out.grpc_settings.proto_files.push_back({.name = file["name"].cast<std::string>(),
+                                             .dependencies = file["dependencies"].cast<std::vector<std::string>>(),
+                                             .symbols = file["symbols"].cast<std::vector<std::string>>(),
+                                             .services = file["services"].cast<std::vector<std::string>>(),
+                                             .descriptor = std::string(file["descriptor"].cast<py::bytes>())});
   }
   return out;
 }

@@ -1,5 +1,7 @@
 #include "python/runtime.h"
 
+#include <cassert>
+
 #include "backend/identity/identity.h"
 #include "metrics/prometheus.h"
 
@@ -26,6 +28,6 @@ bool Runtime::stop(Nanos patience) {
   return finished;
 }
 
-std::string Runtime::metrics_text() const { return metrics::to_prometheus(*metrics); }
+std::string Runtime::metrics_text() const { return metrics::prometheus_text(metrics->collect()); }
 
 }  // namespace argosy::python

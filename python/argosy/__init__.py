@@ -1,8 +1,13 @@
 """Argosy: serves trained models over the KServe V2 protocol, or in process.
 
-    with argosy.Server("model.onnx") as server:
-        result = server.infer("model", {"x": array})
+with argosy.Server("model.onnx") as server:
+    result = server.infer("model", {"x": array})
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from argosy.errors import (
     AlreadyExists,
@@ -17,9 +22,24 @@ from argosy.errors import (
     Unavailable,
     Unsupported,
 )
-from argosy.options import Endpoint, GrpcSettings, Restriction, ServerOptions, Tls
-from argosy.server import InferResult, Server
-from argosy.version import __version__
+
+if TYPE_CHECKING:
+    from argosy.options import Endpoint, GrpcSettings, Restriction, ServerOptions, Tls
+    from argosy.server import InferResult, Server
+    from argosy.version import __version__
+
+# Imported when first used: reading a configuration needs no native core, and a
+# package that adds a backend should not start one.
+_LATER = {
+    "Endpoint": "options",
+    "GrpcSettings": "options",
+    "InferResult": "server",
+    "Restriction": "options",
+    "Server": "server",
+    "ServerOptions": "options",
+    "Tls": "options",
+    "__version__": "version",
+}
 
 __all__ = [
     "AlreadyExists",
@@ -42,3 +62,9 @@ __all__ = [
     "Unsupported",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'argosy' has no attribute '{name}'")
+    return getattr(import_module(f"argosy.{_LATER[name]}"), name)

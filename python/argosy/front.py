@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argosy.options import Endpoint, Restriction, ServerOptions, Tls
 
 
-def front_options(options: ServerOptions, descriptors: Mapping[str, bytes]) -> dict[str, Any]:
-    """`descriptors`: file name -> serialised FileDescriptorProto, for server reflection. Times in microseconds."""
+def front_options(options: ServerOptions, proto_files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`proto_files`: what server reflection shows (protos.reflection_files). Times in microseconds."""
     grpc = options.grpc_settings
     return {
         "http": _endpoint(options.http),
@@ -33,7 +33,7 @@ def front_options(options: ServerOptions, descriptors: Mapping[str, bytes]) -> d
         "max_connection_age_us": grpc.max_connection_age_ms * 1000,
         "max_connection_age_grace_us": grpc.max_connection_age_grace_ms * 1000,
         "response_compression": grpc.response_compression,
-        "descriptors": dict(descriptors),
+        "proto_files": list(proto_files),
     }
 
 

@@ -127,7 +127,9 @@ class ServerOptions:
             seen: set[str] = set()
             for category in (one for restriction in restrictions for one in restriction.categories):
                 if category not in CATEGORIES:
-                    raise InvalidArgument(f"unknown restricted api '{category}'; expected one of {', '.join(CATEGORIES)}")
+                    raise InvalidArgument(
+                        f"unknown restricted api '{category}'; expected one of {', '.join(CATEGORIES)}"
+                    )
                 if category in seen:
                     raise InvalidArgument(f"restricted api '{category}' can not be specified in multiple config groups")
                 seen.add(category)

@@ -33,9 +33,34 @@ def service_methods(full_name: str) -> dict[str, Any]:
     return {method.name: method for method in POOL.FindServiceByName(full_name).methods}
 
 
-def descriptor_files() -> dict[str, bytes]:
-    """File name -> serialised FileDescriptorProto: what server reflection hands out."""
-    return {file.name: file.SerializeToString() for file in _files.file}
+def reflection_files() -> list[dict[str, Any]]:
+    """What server reflection hands out, one entry a file: name, dependencies, symbols, services, descriptor."""
+    return [
+        {
+            "name": file.name,
+            "dependencies": list(file.dependency),
+            "symbols": _symbols(file),
+            "services": [f"{file.package}.{service.name}" for service in file.service],
+            "descriptor": file.SerializeToString(),
+        }
+        for file in _files.file
+    ]
+
+
+def _symbols(file: descriptor_pb2.FileDescriptorProto) -> list[str]:
+    def inside(prefix: str, message: descriptor_pb2.DescriptorProto) -> Iterator[str]:
+        name = f"{prefix}.{message.name}"
+        yield name
+        yield from (f"{name}.{enum.name}" for enum in message.enum_type)
+        for nested in message.nested_type:
+            yield from inside(name, nested)
+
+    names = [name for message in file.message_type for name in inside(file.package, message)]
+    names += [f"{file.package}.{enum.name}" for enum in file.enum_type]
+    for service in file.service:
+        names.append(f"{file.package}.{service.name}")
+        names += [f"{file.package}.{service.name}.{method.name}" for method in service.method]
+    return names
 
 
 def _inference(name: str) -> Any:

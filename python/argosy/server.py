@@ -31,7 +31,7 @@ from argosy.errors import ArgosyError, Unavailable
 from argosy.front import front_options
 from argosy.logs import Logs, LogSettings
 from argosy.options import Endpoint, ServerOptions, granted_cpus, granted_memory_bytes
-from argosy.protos import descriptor_files
+from argosy.protos import reflection_files
 from argosy.repository import LoadFailed, Repository, RepositoryOptions, Resolver
 from argosy.version import __version__
 
@@ -267,9 +267,7 @@ class Server:
         endpoints = (self.options.http, self.options.grpc, self.options.metrics)
         if not any(endpoint.enabled for endpoint in endpoints):
             return
-        self._front = _core.Front(
-            front_options(self.options, descriptor_files()), self.engine, self._handle_control
-        )
+        self._front = _core.Front(front_options(self.options, reflection_files()), self.engine, self._handle_control)
         self._front.start()
 
     def _handle_control(

@@ -16,7 +16,9 @@ def run(arguments: Sequence[str]) -> int:
     """Prints the findings; 0 when there are none, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="argosy check", description="Judges model repositories without serving them.")
     parser.add_argument("path", nargs="+", help="a model repository, one model's directory, or a model file")
-    parser.add_argument("--model-config-name", default="", metavar="NAME", help="use configs/NAME.pbtxt where it exists")
+    parser.add_argument(
+        "--model-config-name", default="", metavar="NAME", help="use configs/NAME.pbtxt where it exists"
+    )
     given = parser.parse_args(arguments)
     registry = BackendRegistry(lambda name, backend: None)
     findings = check(given.path, _Inspectors(registry), config_name=given.model_config_name)

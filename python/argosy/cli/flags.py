@@ -115,7 +115,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("path", nargs="*", help="a model repository, one model's directory, or a model file such as model.onnx")
     group = parser.add_argument_group("models").add_argument
     group("--model-repository", "--model-store", action="append", default=[], metavar="DIR", help="further repository")
-    group("--model-control-mode", type=_mode, default=ControlMode.NONE, metavar="none|poll|explicit", help="who decides what is loaded")
+    group(
+        "--model-control-mode",
+        type=_mode,
+        default=ControlMode.NONE,
+        metavar="none|poll|explicit",
+        help="who decides what is loaded",
+    )
     group("--load-model", action="append", default=[], metavar="NAME", help="explicit mode: load at start; '*' for all")
     group("--repository-poll-secs", type=float, default=15.0, metavar="SECONDS", help="poll mode: time between looks")
     group("--model-config-name", default="", metavar="NAME", help="use configs/NAME.pbtxt where it exists")
@@ -124,8 +130,21 @@ def make_parser() -> argparse.ArgumentParser:
     group("--exit-on-error", type=boolean, default=True, metavar="BOOL", help="exit when a model fails at start")
     group("--strict-readiness", type=boolean, default=True, metavar="BOOL", help="ready only when every model is")
     group("--disable-auto-complete-config", action="store_true", help="demand a complete config.pbtxt")
-    group("--strict-model-config", type=boolean, default=None, metavar="BOOL", help="deprecated: --disable-auto-complete-config")
-    group("--backend-config", type=_backend_config, action="append", default=[], metavar="[BACKEND,]KEY=VALUE", help="setting of a backend")
+    group(
+        "--strict-model-config",
+        type=boolean,
+        default=None,
+        metavar="BOOL",
+        help="deprecated: --disable-auto-complete-config",
+    )
+    group(
+        "--backend-config",
+        type=_backend_config,
+        action="append",
+        default=[],
+        metavar="[BACKEND,]KEY=VALUE",
+        help="setting of a backend",
+    )
     group = parser.add_argument_group("endpoints").add_argument
     group("--host", default="", metavar="ADDRESS", help="address of all endpoints; 0.0.0.0 opens them to the network")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
@@ -134,36 +153,122 @@ def make_parser() -> argparse.ArgumentParser:
         group(f"--{name}-port", type=int, default=port, metavar="PORT", help="0 takes a free one")
     group("--reuse-http-port", type=boolean, default=False, metavar="BOOL", help="share the port (SO_REUSEPORT)")
     group("--reuse-grpc-port", type=boolean, default=False, metavar="BOOL", help="share the port (SO_REUSEPORT)")
-    group("--http-thread-count", "--io-threads", dest="io_threads", type=_positive, default=1, metavar="N", help="event loops, each of which serves both protocols")
-    group("--http-max-input-size", type=_positive, default=64 << 20, metavar="BYTES", help="limit of JSON and decompressed bodies")
-    group("--http-header-forward-pattern", default="", metavar="REGEX", help="HTTP headers that become request parameters")
-    group("--grpc-header-forward-pattern", default="", metavar="REGEX", help="gRPC metadata that become request parameters")
-    group("--http-restricted-api", type=_restriction, action="append", default=[], metavar="APIS:KEY=VALUE", help=f"APIs that need a header; of {', '.join(CATEGORIES)}")
-    group("--grpc-restricted-protocol", type=_restriction, action="append", default=[], metavar="APIS:KEY=VALUE", help="the same for gRPC metadata")
+    group(
+        "--http-thread-count",
+        "--io-threads",
+        dest="io_threads",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="event loops, each of which serves both protocols",
+    )
+    group(
+        "--http-max-input-size",
+        type=_positive,
+        default=64 << 20,
+        metavar="BYTES",
+        help="limit of JSON and decompressed bodies",
+    )
+    group(
+        "--http-header-forward-pattern", default="", metavar="REGEX", help="HTTP headers that become request parameters"
+    )
+    group(
+        "--grpc-header-forward-pattern",
+        default="",
+        metavar="REGEX",
+        help="gRPC metadata that become request parameters",
+    )
+    group(
+        "--http-restricted-api",
+        type=_restriction,
+        action="append",
+        default=[],
+        metavar="APIS:KEY=VALUE",
+        help=f"APIs that need a header; of {', '.join(CATEGORIES)}",
+    )
+    group(
+        "--grpc-restricted-protocol",
+        type=_restriction,
+        action="append",
+        default=[],
+        metavar="APIS:KEY=VALUE",
+        help="the same for gRPC metadata",
+    )
     group("--access-log", type=boolean, default=False, metavar="BOOL", help="one log line per request")
     group = parser.add_argument_group("TLS").add_argument
     group("--grpc-use-ssl", type=boolean, default=False, metavar="BOOL", help="TLS on gRPC")
-    group("--grpc-use-ssl-mutual", type=boolean, default=False, metavar="BOOL", help="TLS with client certificates on gRPC")
+    group(
+        "--grpc-use-ssl-mutual",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="TLS with client certificates on gRPC",
+    )
     for name in ("http", "grpc"):
         group(f"--{name}-server-cert", default="", metavar="PEM", help="certificate chain")
         group(f"--{name}-server-key", default="", metavar="PEM", help="private key")
         group(f"--{name}-root-cert", default="", metavar="PEM", help="authority that signs client certificates")
     group("--http-use-ssl-mutual", type=boolean, default=False, metavar="BOOL", help="client certificates on HTTP")
     group = parser.add_argument_group("gRPC").add_argument
-    group("--grpc-infer-response-compression-level", choices=("none", "low", "medium", "high"), default="none", help="gzip of answers")
+    group(
+        "--grpc-infer-response-compression-level",
+        choices=("none", "low", "medium", "high"),
+        default="none",
+        help="gzip of answers",
+    )
     group("--grpc-keepalive-time", type=int, default=7_200_000, metavar="MS", help="ping a silent client after")
-    group("--grpc-keepalive-timeout", type=int, default=20_000, metavar="MS", help="close when the ping stays unanswered for")
-    group("--grpc-keepalive-permit-without-calls", type=boolean, default=False, metavar="BOOL", help="ping without calls as well")
-    group("--grpc-http2-max-pings-without-data", type=int, default=2, metavar="N", help="pings sent without data; 0: any")
-    group("--grpc-http2-min-recv-ping-interval-without-data", type=int, default=300_000, metavar="MS", help="a client that pings more often strikes")
-    group("--grpc-http2-max-ping-strikes", type=int, default=2, metavar="N", help="strikes before the connection ends; 0: any")
+    group(
+        "--grpc-keepalive-timeout",
+        type=int,
+        default=20_000,
+        metavar="MS",
+        help="close when the ping stays unanswered for",
+    )
+    group(
+        "--grpc-keepalive-permit-without-calls",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="ping without calls as well",
+    )
+    group(
+        "--grpc-http2-max-pings-without-data", type=int, default=2, metavar="N", help="pings sent without data; 0: any"
+    )
+    group(
+        "--grpc-http2-min-recv-ping-interval-without-data",
+        type=int,
+        default=300_000,
+        metavar="MS",
+        help="a client that pings more often strikes",
+    )
+    group(
+        "--grpc-http2-max-ping-strikes",
+        type=int,
+        default=2,
+        metavar="N",
+        help="strikes before the connection ends; 0: any",
+    )
     group("--grpc-max-connection-age", type=int, default=0, metavar="MS", help="0: for ever")
     group("--grpc-max-connection-age-grace", type=int, default=0, metavar="MS", help="0: for ever")
     group = parser.add_argument_group("resources and life").add_argument
     group("--id", default="argosy", metavar="NAME", help="server name in the metadata")
-    group("--cpu-threads", type=int, default=0, metavar="N", help="threads that all instances share; 0: what the control group grants")
-    group("--max-queued-bytes", type=int, default=0, metavar="BYTES", help="bound of all queues; 0: a quarter of the memory")
-    group("--exit-timeout-secs", type=float, default=30.0, metavar="SECONDS", help="time to finish what runs at the end")
+    group(
+        "--cpu-threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads that all instances share; 0: what the control group grants",
+    )
+    group(
+        "--max-queued-bytes",
+        type=int,
+        default=0,
+        metavar="BYTES",
+        help="bound of all queues; 0: a quarter of the memory",
+    )
+    group(
+        "--exit-timeout-secs", type=float, default=30.0, metavar="SECONDS", help="time to finish what runs at the end"
+    )
     group("--drain-delay", type=float, default=0.0, metavar="SECONDS", help="keep serving, not ready, after SIGTERM")
     group = parser.add_argument_group("logging").add_argument
     group("--log-verbose", type=_verbose, default=0, metavar="LEVEL", help="0: no verbose lines")

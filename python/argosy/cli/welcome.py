@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from argosy.config.model import ModelConfig
+from argosy.config.tensors import TensorConfig
 from argosy.server import Server
 
 _NUMPY = {"BOOL": "bool_", "FP16": "float16", "FP32": "float32", "FP64": "float64", "BYTES": "object_"}
@@ -14,7 +15,11 @@ _NUMPY = {"BOOL": "bool_", "FP16": "float16", "FP32": "float32", "FP64": "float6
 def welcome(server: Server) -> str:
     """The whole text, ending in a newline."""
     options, ports = server.options, server.ports
-    labels = {"grpc": "Started GRPCInferenceService", "http": "Started HTTPService", "metrics": "Started Metrics Service"}
+    labels = {
+        "grpc": "Started GRPCInferenceService",
+        "http": "Started HTTPService",
+        "metrics": "Started Metrics Service",
+    }
     lines = [
         f"{labels[name]} at {getattr(options, name).address}:{ports[name]}"
         for name in ("grpc", "http", "metrics")
@@ -38,7 +43,14 @@ def _table(server: Server, models: list[tuple[str, ModelConfig]]) -> list[str]:
         versions = ",".join(str(version) for model, version, _ in states if model == name)
         count = sum(group.count for group in config.instances)
         rows.append(
-            (name, versions, config.backend, _batching(config), str(count), str(max(1, server.cpu_threads // max(1, count))))
+            (
+                name,
+                versions,
+                config.backend,
+                _batching(config),
+                str(count),
+                str(max(1, server.cpu_threads // max(1, count))),
+            )
         )
     if len(rows) == 1:
         return ["No model is served."]
@@ -65,31 +77,49 @@ def _count(shape: list[int]) -> int:
 
 
 def _calls(config: ModelConfig, port: int) -> list[str]:
-    inputs: list[dict[str, Any]] = []
-    python = ["import numpy as np", "import tritonclient.http as http", f'client = http.InferenceServerClient("127.0.0.1:{port}")']
-    names = []
-    for index, tensor in enumerate(config.inputs):
-        shape = _shape(config, tensor.dims)
-        element: Any = "text" if tensor.dtype == "BYTES" else False if tensor.dtype == "BOOL" else 0
-        inputs.append({"name": tensor.name, "datatype": tensor.dtype, "shape": shape, "data": [element] * _count(shape)})
-        numpy = _NUMPY.get(tensor.dtype, tensor.dtype.lower())
-        value = f'np.full({shape}, b"text", dtype=np.object_)' if tensor.dtype == "BYTES" else f"np.zeros({shape}, np.{numpy})"
-        variable = f"x{index}"
-        python.append(f'{variable} = http.InferInput("{tensor.name}", {shape}, "{tensor.dtype}")')
-        python.append(f"{variable}.set_data_from_numpy({value})")
-        names.append(variable)
-    python.append(f'result = client.infer("{config.name}", [{", ".join(names)}])')
-    python += [f'print(result.as_numpy("{output.name}"))' for output in config.outputs]
+    shapes = {tensor.name: _shape(config, tensor.dims) for tensor in config.inputs}
     url = f"http://127.0.0.1:{port}/v2/models/{config.name}/infer"
-    lines = ["Try it (shell):"]
-    if sum(_count(one["shape"]) for one in inputs) <= 64:
-        body = json.dumps({"inputs": inputs})
-        lines.append(f"  curl -s {url} -d '{body}'")
-    else:
-        total = [_count(one["shape"]) for one in inputs]
-        parts = ", ".join(
-            f'{{"name": "{one["name"]}", "datatype": "{one["datatype"]}", "shape": {one["shape"]}, "data": [0]*{count}}}'
-            for one, count in zip(inputs, total, strict=True)
-        )
-        lines.append(f"  python3 -c 'import json; print(json.dumps({{\"inputs\": [{parts}]}}))' | curl -s {url} -d @-")
-    return [*lines, "Try it (Python, pip install tritonclient[http]):", *(f"  {line}" for line in python)]
+    lines = ["Try it (shell):", f"  {_shell(config, shapes, url)}", "Try it (Python, pip install tritonclient[http]):"]
+    return lines + [f"  {line}" for line in _python(config, shapes, port)]
+
+
+def _shell(config: ModelConfig, shapes: dict[str, list[int]], url: str) -> str:
+    def element(tensor: TensorConfig) -> Any:
+        return "text" if tensor.dtype == "BYTES" else False if tensor.dtype == "BOOL" else 0
+
+    if sum(_count(shape) for shape in shapes.values()) <= 64:
+        inputs: list[dict[str, Any]] = [
+            {
+                "name": tensor.name,
+                "datatype": tensor.dtype,
+                "shape": shapes[tensor.name],
+                "data": [element(tensor)] * _count(shapes[tensor.name]),
+            }
+            for tensor in config.inputs
+        ]
+        return f"curl -s {url} -d '{json.dumps({'inputs': inputs})}'"
+    # Too long to paste: let Python write the zeros.
+    parts = ", ".join(
+        f'{{"name": "{tensor.name}", "datatype": "{tensor.dtype}", "shape": {shapes[tensor.name]}, '
+        f'"data": [{json.dumps(element(tensor)).replace("false", "False")}]*{_count(shapes[tensor.name])}}}'
+        for tensor in config.inputs
+    )
+    return f"python3 -c 'import json; print(json.dumps({{\"inputs\": [{parts}]}}))' | curl -s {url} -d @-"
+
+
+def _python(config: ModelConfig, shapes: dict[str, list[int]], port: int) -> list[str]:
+    lines = [
+        "import numpy as np, tritonclient.http as http",
+        f'client = http.InferenceServerClient("127.0.0.1:{port}")',
+    ]
+    names = [f"x{index}" for index in range(len(config.inputs))]
+    for name, tensor in zip(names, config.inputs, strict=True):
+        shape = shapes[tensor.name]
+        numpy = _NUMPY.get(tensor.dtype, tensor.dtype.lower())
+        value = f"np.zeros({shape}, np.{numpy})"
+        if tensor.dtype == "BYTES":
+            value = f'np.full({shape}, b"text", dtype=np.object_)'
+        lines.append(f'{name} = http.InferInput("{tensor.name}", {shape}, "{tensor.dtype}")')
+        lines.append(f"{name}.set_data_from_numpy({value})")
+    lines.append(f'result = client.infer("{config.name}", [{", ".join(names)}])')
+    return lines + [f'print(result.as_numpy("{output.name}"))' for output in config.outputs]

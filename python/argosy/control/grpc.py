@@ -47,9 +47,7 @@ def _version(text: str) -> int | None:
             "version should be an integral value > 0"
         ) from None
     if version < 0:
-        raise InvalidArgument(
-            f"invalid model version specified '{text}' , version should be an integral value > 0"
-        )
+        raise InvalidArgument(f"invalid model version specified '{text}' , version should be an integral value > 0")
     return version
 
 
@@ -58,9 +56,7 @@ def _server_metadata(context: Context, request: Any) -> Any:
 
 
 def _model_metadata(context: Context, request: Any) -> Any:
-    return protos.ModelMetadataResponse(
-        **metadata.model_metadata(context, request.name, _version(request.version))
-    )
+    return protos.ModelMetadataResponse(**metadata.model_metadata(context, request.name, _version(request.version)))
 
 
 def _model_config(context: Context, request: Any) -> Any:

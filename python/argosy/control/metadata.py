@@ -54,10 +54,6 @@ def model_metadata(context: Context, name: str, version: int | None) -> dict[str
         "name": name,
         "versions": [str(one) for one in versions],
         "platform": config.platform or config.backend,
-        "inputs": [
-            {"name": one.name, "datatype": one.dtype, "shape": [*lead, *one.dims]} for one in config.inputs
-        ],
-        "outputs": [
-            {"name": one.name, "datatype": one.dtype, "shape": [*lead, *one.dims]} for one in config.outputs
-        ],
+        "inputs": [{"name": one.name, "datatype": one.dtype, "shape": [*lead, *one.dims]} for one in config.inputs],
+        "outputs": [{"name": one.name, "datatype": one.dtype, "shape": [*lead, *one.dims]} for one in config.outputs],
     }
