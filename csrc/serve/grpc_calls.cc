@@ -104,9 +104,8 @@ void GrpcStream::infer(const Bytes& message) {
     }
   }
 
+  const auto inference = std::make_shared<GrpcInference>(shared_from_this(), decoded, *model);
   infer::RequestPtr request = std::move(decoded.request);
-  decoded.request = std::make_unique<infer::Request>();
-  const auto inference = std::make_shared<GrpcInference>(shared_from_this(), std::move(decoded), *model);
   inference->ticket = streams ? order_.admit(!decoupled) : 0;
   running_.push_back(inference);
   request->deadline = std::min(request->deadline, deadline_);
@@ -135,7 +134,10 @@ void GrpcStream::answer_inference(GrpcInference& from, infer::Response response,
   const model::ModelSpec& spec = engine::spec_of(from.model);
   Status failure = response.status;
   if (!method_->streams()) {
-    if (!failure.ok()) return end(failure);
+    if (!failure.ok()) {
+      const bool late = connection_->services().clock.now() >= deadline_;
+      return late ? end(grpc::Code::deadline_exceeded, "Deadline Exceeded") : end(failure);
+    }
     auto message = kserve::encode_model_infer(response, from.plan, spec, from.id);
     if (!message.ok()) return end(message.status());
     if (message->size > grpc::kMaxMessageBytes) {

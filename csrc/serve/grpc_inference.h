@@ -20,7 +20,8 @@ namespace argosy::serve {
 
 class GrpcInference final : public InferCaller {
  public:
-  GrpcInference(std::shared_ptr<GrpcStream> stream, kserve::ModelInferCall call, engine::ModelHandle model)
+  // Takes all of `call` but its request.
+  GrpcInference(std::shared_ptr<GrpcStream> stream, kserve::ModelInferCall& call, engine::ModelHandle model)
       : stream(std::move(stream)),
         model_name(std::move(call.model_name)),
         model_version(std::move(call.model_version)),
