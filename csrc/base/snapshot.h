@@ -8,9 +8,10 @@
 //
 // Thread: any for read(); publishers must take turns among themselves.
 
-#include <atomic>
 #include <memory>
 #include <utility>
+
+#include "base/guarded.h"
 
 namespace argosy {
 
@@ -19,11 +20,20 @@ class Snapshot {
  public:
   explicit Snapshot(std::shared_ptr<const T> first) : value_(std::move(first)) {}
 
-  std::shared_ptr<const T> read() const { return value_.load(std::memory_order_acquire); }
-  void publish(std::shared_ptr<const T> next) { value_.store(std::move(next), std::memory_order_release); }
+  // A lock for the length of a reference count: std::atomic<std::shared_ptr> is a spin
+  // lock in libstdc++ too, and before GCC 13 one whose readers do not order their read
+  // against the next write.
+  std::shared_ptr<const T> read() const {
+    auto value = value_.lock();
+    return *value;
+  }
+  void publish(std::shared_ptr<const T> next) {
+    auto value = value_.lock();
+    value->swap(next);  // the old value dies after the lock: `next` is destroyed later
+  }
 
  private:
-  std::atomic<std::shared_ptr<const T>> value_;
+  mutable Guarded<std::shared_ptr<const T>> value_;
 };
 
 }  // namespace argosy
