@@ -23,7 +23,8 @@
 
 static std::atomic<std::uint64_t> allocations{0};
 
-void* operator new(std::size_t size) {
+// Not inlined: the compiler would see malloc and warn about each delete.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
@@ -63,13 +64,7 @@ void report(const char* name, std::size_t batch, std::size_t calls, const std::f
   std::sort(wall.begin(), wall.end());
   std::printf("{\"bench\":\"%s\",\"build\":\"%s\",\"cores\":%ld,\"batch\":%zu,\"calls\":%zu,\"n\":%d,"
               "\"cpu_ns\":%.0f,\"cpu_spread_ns\":%.0f,\"cpu_p99_ns\":%.0f,\"wall_ns\":%.0f,\"allocations\":%.2f}\n",
-              name,
-#ifdef NDEBUG
-              "release",
-#else
-              "debug",
-#endif
-              sysconf(_SC_NPROCESSORS_ONLN), batch, calls, kRuns, cpu[kRuns / 2], cpu.back() - cpu.front(), cpu.back(),
+              name, ARGOSY_BENCH_BUILD, sysconf(_SC_NPROCESSORS_ONLN), batch, calls, kRuns, cpu[kRuns / 2], cpu.back() - cpu.front(), cpu.back(),
               wall[kRuns / 2], static_cast<double>(allocated) / static_cast<double>(calls * kRuns));
   std::fflush(stdout);
 }

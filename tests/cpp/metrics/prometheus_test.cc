@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <thread>
 
 #include "metrics/process.h"
@@ -80,7 +81,14 @@ TEST(ProcessSource, TellsThisProcessAndMachine) {
   EXPECT_GT(std::get<std::uint64_t>(value("process_resident_memory_bytes")), 1u << 20);
   EXPECT_GT(std::get<std::uint64_t>(value("nv_cpu_memory_total_bytes")),
             std::get<std::uint64_t>(value("nv_cpu_memory_used_bytes")));
-  EXPECT_EQ(std::get<std::uint64_t>(value("process_threads")), 1u);
+  {
+    std::latch done(1);
+    std::jthread another([&] { done.wait(); });
+    const auto with_another = registry.collect();
+    EXPECT_EQ(std::get<std::uint64_t>(with_another.blocks().at("process_threads").series.at(0).value),
+              std::get<std::uint64_t>(value("process_threads")) + 1);
+    done.count_down();
+  }
   const double busy = std::get<double>(value("nv_cpu_utilization"));
   EXPECT_TRUE(busy >= 0 && busy <= 1) << busy;
 }
