@@ -108,7 +108,7 @@ void bind_engine(py::module_& m) {
              check(status);
            },
            py::arg("name"), "Takes a model out of sight; what it had accepted finishes.")
-      .def("list",
+      .def("models",
            [](const Runtime& self) {
              py::list out;
              for (const auto& state : self.engine.list()) {

@@ -4,6 +4,7 @@
 
 #include "backend/identity/identity.h"
 #include "metrics/prometheus.h"
+#include "python/log_bridge.h"
 
 namespace argosy::python {
 
@@ -14,6 +15,7 @@ Runtime::Runtime(engine::EngineOptions options)
   const Status added = backends->add("identity", backend::make_identity_backend());
   assert(added.ok());
   (void)added;
+  set_log_sink(make_log_bridge(python));
 }
 
 Runtime::~Runtime() {
@@ -24,6 +26,7 @@ Runtime::~Runtime() {
 
 bool Runtime::stop(Nanos patience) {
   const bool finished = engine.stop(clock.now() + patience);
+  set_log_sink(nullptr);
   python.stop();
   return finished;
 }

@@ -31,10 +31,27 @@ class LogSettings:
     file: str = ""
 
 
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "verbose": logging.DEBUG}
+
+
+def native_record(
+    level: str, when: float, file: str, line: int, message: str, model: str, request_id: str, trace_id: str
+) -> None:
+    """One line of the native core, at the time it was written there (seconds since the epoch)."""
+    logger = logging.getLogger("argosy.core")
+    if not logger.isEnabledFor(_LEVELS[level]):
+        return
+    record = logger.makeRecord(logger.name, _LEVELS[level], file, line, message, (), None)
+    record.created, record.msecs = when, (when % 1) * 1000
+    about = {"model": model, "request_id": request_id, "trace_id": trace_id}
+    record.fields = {key: value for key, value in about.items() if value}
+    logger.handle(record)
+
+
 class _Format(logging.Formatter):
     def __init__(self, style: str) -> None:
         super().__init__()
-        self._style = style
+        self._layout = style
         self._escape = os.environ.get("TRITON_SERVER_ESCAPE_LOG_MESSAGES", "1") != "0"
 
     def format(self, record: logging.LogRecord) -> str:
@@ -42,7 +59,7 @@ class _Format(logging.Formatter):
         if record.exc_info:
             message += "\n" + self.formatException(record.exc_info)
         extra: dict[str, Any] = getattr(record, "fields", {})
-        if self._style == "json":
+        if self._layout == "json":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
             event = {"time": stamp, "level": record.levelname.lower(), "logger": record.name, "message": message}
             return json.dumps({**event, **extra}, ensure_ascii=False, default=str)
@@ -50,7 +67,7 @@ class _Format(logging.Formatter):
         tail = "".join(f" {key}={value}" for key, value in extra.items())
         text = (json.dumps(message, ensure_ascii=False) if self._escape and "\n" not in message else message) + tail
         place = f"{record.filename}:{record.lineno}]"
-        if self._style == "ISO8601":
+        if self._layout == "ISO8601":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
             return f"{stamp} {letter} {record.process} {place} {text}"
         stamp = time.strftime("%m%d %H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs * 1000):06d}"

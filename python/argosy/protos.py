@@ -10,6 +10,7 @@ a message is `Message` to the outside, and its fields are Any.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 

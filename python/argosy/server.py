@@ -151,11 +151,11 @@ class Server:
         finished = True
         if self._front is not None:
             finished = self._front.drain(patience)
+        self._control.stop()
+        self.repository.stop()
         finished = self.engine.stop(max(0.0, deadline - time.monotonic())) and finished
         if self._front is not None:
             self._front.stop()
-        self._control.stop()
-        self.repository.stop()
         if self._owns_logs:
             self.logs.close()
         return finished
@@ -247,7 +247,7 @@ class Server:
         """What the readiness probe answers."""
         if not self.options.strict_readiness:
             return True
-        return not self.failures_now() and all(not problem for _, _, problem in self.engine.list())
+        return not self.failures_now() and all(not problem for _, _, problem in self.engine.models())
 
     def failures_now(self) -> bool:
         """Whether a model that shall serve does not."""

@@ -51,7 +51,8 @@ def plain(file: descriptor_pb2.FileDescriptorProto) -> dict[str, object]:
 
 
 def ours(name: str) -> descriptor_pb2.FileDescriptorProto:
-    return descriptor_pb2.FileDescriptorProto.FromString(next(one["descriptor"] for one in protos.reflection_files() if one["name"] == name))
+    files = {one["name"]: one["descriptor"] for one in protos.reflection_files()}
+    return descriptor_pb2.FileDescriptorProto.FromString(files[name])
 
 
 @pytest.mark.parametrize(

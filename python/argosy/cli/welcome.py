@@ -38,7 +38,7 @@ def welcome(server: Server) -> str:
 
 def _table(server: Server, models: list[tuple[str, ModelConfig]]) -> list[str]:
     rows = [("MODEL", "VERSION", "BACKEND", "BATCHING", "INSTANCES", "THREADS EACH")]
-    states = server.engine.list()
+    states = server.engine.models()
     for name, config in models:
         versions = ",".join(str(version) for model, version, _ in states if model == name)
         count = sum(group.count for group in config.instances)

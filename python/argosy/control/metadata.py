@@ -22,7 +22,7 @@ def ready_versions(context: Context, name: str, version: int | None) -> list[int
 
     Raises NotFound for an unknown model or version, Unavailable for a version that is known and not ready.
     """
-    ready = sorted(known for model, known, _ in context.engine.list() if model == name)
+    ready = sorted(known for model, known, _ in context.engine.models() if model == name)
     if version is not None and version in ready:
         return [version]
     states = context.repository.states(name)

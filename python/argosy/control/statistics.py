@@ -13,7 +13,7 @@ def statistics(context: Context, name: str, version: int | None) -> list[dict[st
 
     Raises InvalidArgument for a model or version that does not serve.
     """
-    serving = {(model, known) for model, known, _ in context.engine.list()}
+    serving = {(model, known) for model, known, _ in context.engine.models()}
     if name and not any(model == name for model, _ in serving):
         raise InvalidArgument(f"requested model '{name}' is not available")
     if version is not None and (name, version) not in serving:

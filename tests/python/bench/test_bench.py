@@ -11,7 +11,6 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-
 from argosy.bench import BenchError, Measurement, add_arguments, find_generator, main, measure
 from argosy.bench.command import generator_flags
 from argosy.bench.plot import page, round_step, svg, write_plot
