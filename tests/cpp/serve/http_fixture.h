@@ -45,7 +45,7 @@ class HttpClient {
       const std::size_t head = held_.find("\r\n\r\n");
       if (head != std::string::npos) {
         const std::size_t at = held_.find("\r\nContent-Length: ");
-        const std::size_t body = at < head ? std::stoul(held_.substr(at + 18)) : 0;
+        const std::size_t body = at < head ? std::stoul(held_.substr(at + 18, 20)) : 0;
         if (held_.size() >= head + 4 + body) {
           const std::string whole = held_.substr(0, head + 4 + body);
           held_.erase(0, whole.size());
