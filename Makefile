@@ -17,10 +17,9 @@ PIP := $(VENV)/bin/python -m pip install --quiet
 PYTEST := $(VENV)/bin/python -m pytest
 CONFIGURE = cmake -S . -G Ninja -DARGOSY_PYTHON=OFF -DPython_EXECUTABLE=$(VENV)/bin/python
 
-# What a new machine needs first, then what a change needs.
 .DEFAULT_GOAL := help
-.PHONY: help venv build serve test check format lint layers cpp-test python-test asan tsan fuzz-replay fuzz \
-        headers cuda-compile wheel wheel-check clean
+.PHONY: help venv build serve test check format lint layers cpp-test asan tsan fuzz-replay headers cuda-compile \
+        wheel wheel-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
