@@ -24,6 +24,9 @@ _COLUMNS: tuple[tuple[str, Callable[[Measurement], float | None], str], ...] = (
 )
 
 
+_SERVER_COLUMNS = ("server_cpu_us_per_request", "queue_us", "compute_us", "mean_batch")
+
+
 def level_name(measurements: Sequence[Measurement]) -> str:
     """What the first column counts."""
     return "rate" if measurements and measurements[0].open_loop else "concurrency"
@@ -56,8 +59,7 @@ def write_csv(measurements: Sequence[Measurement], to: TextIO) -> None:
     writer = csv.writer(to, lineterminator="\n")
     names = ("mean_us", *[n for n in measurements[0].latency_us if n != "mean_us"]) if measurements else ()
     writer.writerow(
-        [level_name(measurements), "stable", "requests", "failed", "requests_per_s", *names]
-        + ["server_cpu_us_per_request", "queue_us", "compute_us", "mean_batch"]
+        [level_name(measurements), "stable", "requests", "failed", "requests_per_s", *names, *_SERVER_COLUMNS]
     )
     for m in measurements:
         figures = [m.cpu_us_per_request, m.queue_us, m.compute_us, m.mean_batch]
