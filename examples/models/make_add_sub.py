@@ -34,4 +34,4 @@ _NAMES = ("INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1")
 if __name__ == "__main__":
     target = Path(__file__).resolve().parents[2] / "model_repository" / "add_sub" / "1" / "model.onnx"
     onnx.save(make(), target)
-    print(f"wrote {target}")  # noqa: T201
+    print(f"wrote {target}")

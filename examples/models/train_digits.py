@@ -76,4 +76,4 @@ if __name__ == "__main__":
     weights, accuracy = train()
     target = Path(__file__).resolve().parents[2] / "model_repository" / "digits" / "1" / "model.onnx"
     onnx.save(export(weights), target)
-    print(f"accuracy on the test quarter {accuracy:.3f}, wrote {target}")  # noqa: T201
+    print(f"accuracy on the test quarter {accuracy:.3f}, wrote {target}")
