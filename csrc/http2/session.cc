@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "http2/outgoing.h"
+#include "http2/stream.h"
 
 namespace argosy::http2 {
 namespace {
@@ -33,47 +34,6 @@ nghttp2_nv pair_of(const Header& header) {
   return {bytes_of(header.name), bytes_of(header.value), header.name.size(), header.value.size(),
           static_cast<std::uint8_t>(flags)};
 }
-
-// A trailer on its way: its texts are kept here unless they last by themselves.
-struct KeptHeader {
-  Header given;
-  std::string name, value;
-
-  explicit KeptHeader(const Header& header) : given(header) {
-    if (header.lasting) return;
-    name = header.name;
-    value = header.value;
-  }
-  Header view() const { return given.lasting ? given : Header{name, value, false}; }
-};
-
-struct Stream {
-  StreamId id = 0;
-  std::size_t place = 0;  // in Parts::live
-  StreamEvents* events = nullptr;
-  std::vector<Bytes> body;     // body[sent..] is still to go
-  std::size_t sent = 0;        // slices of `body` that have gone
-  std::size_t unsent = 0;      // bytes
-  std::size_t unconsumed = 0;  // received and not consume()d
-  std::size_t header_bytes = 0;
-  std::vector<KeptHeader> trailers;
-  bool too_large = false;
-  bool head_done = false;
-  bool responded = false;
-  bool finished = false;
-  bool deferred = false;  // nghttp2 waits for write() or finish()
-  bool shares = false;
-  bool full = false;      // was above kDrained
-
-  void clear() {
-    body.clear();
-    trailers.clear();
-    id = 0;
-    events = nullptr;
-    sent = unsent = unconsumed = header_bytes = 0;
-    too_large = head_done = responded = finished = deferred = shares = full = false;
-  }
-};
 
 }  // namespace
 

@@ -130,6 +130,16 @@ void GrpcStream::on_answer(const net::IoToken& io, GrpcInference& from, infer::R
   if (connection_ != nullptr && method_->streams()) finish_if_done();
 }
 
+namespace {
+
+Status fits(const kserve::Gather& message) {
+  if (message.size <= grpc::kMaxMessageBytes) return {};
+  return invalid_argument("Response has byte size " + std::to_string(message.size) +
+                          " which exceeds gRPC's byte size limit 2147483647.");
+}
+
+}  // namespace
+
 void GrpcStream::answer_inference(GrpcInference& from, infer::Response response, bool last) {
   const model::ModelSpec& spec = engine::spec_of(from.model);
   Status failure = response.status;
@@ -140,10 +150,7 @@ void GrpcStream::answer_inference(GrpcInference& from, infer::Response response,
     }
     auto message = kserve::encode_model_infer(response, from.plan, spec, from.id);
     if (!message.ok()) return end(message.status());
-    if (message->size > grpc::kMaxMessageBytes) {
-      return end(invalid_argument("Response has byte size " + std::to_string(message->size) +
-                                  " which exceeds gRPC's byte size limit 2147483647."));
-    }
+    if (Status size = fits(*message); !size.ok()) return end(size);
     send(std::move(*message));
     return end(grpc::Code::ok, "");
   }
@@ -155,8 +162,8 @@ void GrpcStream::answer_inference(GrpcInference& from, infer::Response response,
     }
   } else if (failure.ok()) {
     auto message = kserve::encode_stream_infer(response, from.plan, spec, from.id, last);
-    failure = message.status();
-    if (message.ok()) answer.message = std::move(*message);
+    failure = message.ok() ? fits(*message) : message.status();
+    if (failure.ok()) answer.message = std::move(*message);
   }
   if (!failure.ok()) {
     // What the request itself is to blame for never ran.
