@@ -10,17 +10,31 @@ Result<ModelHandle> ModelTable::find(std::string_view name, std::int64_t version
   };
   if (model == models->end()) return unknown("is not found");
   const Versions& versions = model->second;
-  if (versions.empty()) return unknown("has no available versions");
-  if (version == -1) return versions.rbegin()->second;
+  if (version == -1) {
+    if (versions.empty()) return unknown("has no available versions");
+    return versions.rbegin()->second;
+  }
   const auto found = versions.find(version);
-  if (found == versions.end()) return unknown("version " + std::to_string(version) + " is not found");
-  return found->second;
+  if (found != versions.end()) return found->second;
+  auto withdrawn = withdrawn_.lock();
+  const auto gone = withdrawn->find(name);
+  if (gone != withdrawn->end() && gone->second.contains(version)) {
+    return unavailable("Request for unknown model: '" + std::string(name) + "' version " + std::to_string(version) +
+                       " is not at ready state");
+  }
+  return unknown("version " + std::to_string(version) + " is not found");
 }
 
 void ModelTable::publish(const std::string& name, Versions versions) {
-  auto turn = turn_.lock();
+  auto withdrawn = withdrawn_.lock();
   const auto now = models_.read();
-  if (versions.empty() && !now->contains(name)) return;
+  const auto before = now->find(name);
+  if (versions.empty() && before == now->end()) return;
+  auto& gone = (*withdrawn)[name];
+  if (before != now->end()) {
+    for (const auto& [version, model] : before->second) gone.insert(version);
+  }
+  for (const auto& [version, model] : versions) gone.erase(version);
   auto next = std::make_shared<Models>(*now);
   (*next)[name] = std::move(versions);
   models_.publish(std::move(next));

@@ -2,14 +2,16 @@
 
 // ModelTable: name and version to Model, as a snapshot that readers never wait for.
 //
-// A name that was unloaded stays known without versions: the protocol tells "not
-// found" from "has no available versions".
+// A name that was unloaded stays known without versions, and so does a version that
+// was withdrawn: the protocol tells "not found" from "has no available versions" and
+// from "not at ready state".
 //
 // Thread: any.
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +41,8 @@ class ModelTable {
 
  private:
   Snapshot<Models> models_;
-  Guarded<bool> turn_{false};  // publishers take turns
+  // Publishers take turns. Holds the versions that served once and do not now.
+  mutable Guarded<std::map<std::string, std::set<std::int64_t>, std::less<>>> withdrawn_;
 };
 
 }  // namespace argosy::engine
