@@ -99,7 +99,8 @@ Engine::Engine(EngineOptions options, std::shared_ptr<backend::Registry> backend
 
 Engine::~Engine() { stop(TimePoint::min()); }
 
-Status Engine::load(const std::string& name, std::vector<model::ModelSpec> versions) {
+Status Engine::load(const std::string& name, std::vector<model::ModelSpec> versions,
+                    std::vector<LoadFailure>* failed) {
   if (parts_->stopping) return stopping_status();
   std::string failures;
   std::vector<std::unique_ptr<Model>> loaded;
@@ -110,6 +111,7 @@ Status Engine::load(const std::string& name, std::vector<model::ModelSpec> versi
       loaded.push_back(std::move(*model));
       continue;
     }
+    if (failed != nullptr) failed->push_back({version, model.status()});
     const std::string message = model.status().message();
     log(LogLevel::error, "failed to load '" + name + "' version " + std::to_string(version) + ": " + message, {name});
     failures += (failures.empty() ? "version " : "\nversion ") + std::to_string(version) +

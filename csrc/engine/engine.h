@@ -45,6 +45,11 @@ struct ModelState {
   Status health;  // not ok: loaded, but an instance says it cannot serve
 };
 
+struct LoadFailure {
+  std::int64_t version = 0;
+  Status why;
+};
+
 class Engine {
  public:
   Engine(EngineOptions options, std::shared_ptr<backend::Registry> backends,
@@ -53,8 +58,10 @@ class Engine {
 
   // Loads all `versions` of one model, warms them up, then publishes them in one step
   // in place of what served under that name; the old ones drain beside them. On a
-  // failure nothing changes: "version 1 is at UNAVAILABLE state: <reason>;".
-  Status load(const std::string& name, std::vector<model::ModelSpec> versions);
+  // failure nothing changes: "version 1 is at UNAVAILABLE state: <reason>;". `failures`,
+  // where given, gets the reasons by version.
+  Status load(const std::string& name, std::vector<model::ModelSpec> versions,
+              std::vector<LoadFailure>* failures = nullptr);
 
   // Takes the model out of sight at once; queued and running requests finish. ok if
   // nothing of that name was loaded. Returns before the drain ends.

@@ -89,15 +89,20 @@ void bind_engine(py::module_& m) {
            [](Runtime& self, const std::string& name, const std::vector<py::dict>& lowered) {
              std::vector<model::ModelSpec> specs;
              for (const auto& one : lowered) specs.push_back(spec_from_dict(one));
+             std::vector<engine::LoadFailure> failures;
              Status status;
              {
                py::gil_scoped_release release;
-               status = self.engine.load(name, std::move(specs));
+               status = self.engine.load(name, std::move(specs), &failures);
              }
-             check(status);
+             if (failures.empty()) check(status);
+             py::dict why;
+             for (const auto& failure : failures) why[py::int_(failure.version)] = to_exception(failure.why);
+             return why;
            },
            py::arg("name"), py::arg("specs"),
-           "Loads all versions of one model and swaps them in. Blocks; raises ArgosyError with the backend's reason.")
+           "Loads all versions of one model and swaps them in. Blocks. Returns {version: error} of those that failed, "
+           "and then nothing has changed; raises ArgosyError when the engine is stopping.")
       .def("unload",
            [](Runtime& self, const std::string& name) {
              Status status;

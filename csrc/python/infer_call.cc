@@ -99,10 +99,7 @@ struct CallbackSink final : infer::ReplySink {
       auto* raw = static_cast<PyObject*>(const_cast<void*>(done.get()));
       try {
         py::object error = py::none();
-        if (!failure.ok()) {
-          error = py::module_::import("argosy.errors").attr("error_of")(std::string(to_string(failure.code())),
-                                                                       failure.message());
-        }
+        if (!failure.ok()) error = to_exception(failure);
         py::list list;
         for (const auto& one : *responses) list.append(response_to_python(one));
         py::reinterpret_borrow<py::object>(raw)(list, error);

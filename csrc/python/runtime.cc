@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "backend/identity/identity.h"
+#include "metrics/process.h"
 #include "metrics/prometheus.h"
 #include "python/log_bridge.h"
 
@@ -10,11 +11,13 @@ namespace argosy::python {
 
 Runtime::Runtime(engine::EngineOptions options)
     : metrics(std::make_shared<metrics::Registry>()),
+      process(std::make_shared<metrics::ProcessSource>()),
       backends(std::make_shared<backend::Registry>()),
       engine(options, backends, metrics, clock) {
   const Status added = backends->add("identity", backend::make_identity_backend());
   assert(added.ok());
   (void)added;
+  metrics->add(process);
   set_log_sink(make_log_bridge(python));
 }
 

@@ -28,6 +28,7 @@ struct Runtime {
 
   SteadyClock clock;
   std::shared_ptr<metrics::Registry> metrics;
+  std::shared_ptr<const metrics::Source> process;  // memory, CPU and threads of this process
   std::shared_ptr<backend::Registry> backends;
   engine::Engine engine;
   PyThread python;

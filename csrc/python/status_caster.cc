@@ -6,9 +6,12 @@
 namespace argosy::python {
 namespace py = pybind11;
 
+py::object to_exception(const Status& status) {
+  return py::module_::import("argosy.errors").attr("error_of")(std::string(to_string(status.code())), status.message());
+}
+
 void raise(const Status& status) {
-  const py::object made =
-      py::module_::import("argosy.errors").attr("error_of")(std::string(to_string(status.code())), status.message());
+  const py::object made = to_exception(status);
   PyErr_SetObject(py::type::of(made).ptr(), made.ptr());
   throw py::error_already_set();
 }

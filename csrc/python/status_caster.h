@@ -13,6 +13,7 @@
 
 namespace argosy::python {
 
+pybind11::object to_exception(const Status& status);  // not ok; made, not raised
 [[noreturn]] void raise(const Status& status);
 
 inline void check(const Status& status) {

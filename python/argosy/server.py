@@ -339,7 +339,9 @@ class _Loader:
                 self.backends.ensure(backend)
             except ArgosyError as error:
                 raise LoadFailed(name, {spec["version"]: error for spec in specs}) from error
-        self.engine.load(name, list(specs))
+        failures = self.engine.load(name, list(specs))
+        if failures:
+            raise LoadFailed(name, failures)
 
     def unload(self, name: str) -> None:
         self.engine.unload(name)
