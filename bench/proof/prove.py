@@ -1,0 +1,359 @@
+"""Measures what the project promises, one proof at a time, and writes it down.
+
+    python bench/proof/prove.py --build BUILD [--out bench/results] identity mlp cnn payload start overload reload
+
+Every proof starts its own servers on free ports of 127.0.0.1, is bounded in time, and
+appends JSON lines to OUT/<proof>.jsonl: what was asked, what came, with the command.
+Ratios are of runs by turns in the same call. `--short` shortens the long ones.
+
+Needs: the argosy package, numpy, onnx, onnxruntime, psutil, tritonclient[http]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+import onnxruntime as ort
+import psutil
+import tritonclient.http as client
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server."""
+
+    process: psutil.Process
+    http: str
+    grpc: str
+    ready_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where things are, and how long the long proofs take."""
+
+    build: Path
+    repository: Path
+    short: bool
+
+    def load(self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5) -> list[Line]:
+        """argosy-load's lines. Raises CalledProcessError when it fails."""
+        words = [str(self.build / "bench/argosy-load"), "-m", model, "-u", served_at, *flags]
+        words += ["--window", str(window), "--max-windows", str(windows)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=900)
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@contextlib.contextmanager
+def serve(repository: Path, *flags: str) -> Iterator[Served]:
+    """`argosy serve` on free ports, stopped at the end."""
+    words = [sys.executable, "-m", "argosy", "serve", str(repository), *flags]
+    words += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--log-info", "false"]
+    started = time.monotonic()
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    ports: dict[str, str] = {}
+    try:
+        for line in process.stdout:
+            if match := re.match(r"Started (\w+) .*at (\S+)$", line):
+                ports[match[1]] = match[2]
+            if line.startswith("Started Metrics"):
+                break
+        ready = time.monotonic() - started
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield Served(psutil.Process(process.pid), ports["HTTPService"], ports["GRPCInferenceService"], ready)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextlib.contextmanager
+def echo(bench: Bench) -> Iterator[tuple[str, str]]:
+    """The bare echo: (HTTP address, gRPC address)."""
+    words = [str(bench.build / "bench/argosy-echo"), "--http-port", "0", "--grpc-port", "0", "--elements", "16"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ports = json.loads(process.stdout.readline())
+        yield f"127.0.0.1:{ports['http_port']}", f"127.0.0.1:{ports['grpc_port']}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def figures(line: Line) -> Line:
+    """What a proof quotes of one measurement."""
+    keys = ("rps", "cpu_us_per_request", "client_cpu_us_per_request", "p50_us", "p99_us", "failed", "other_cores")
+    return {key: line[key] for key in keys if key in line}
+
+
+def identity(bench: Bench) -> Iterator[Line]:
+    """16 floats, dynamic batching on: server CPU per request, and p50 against the bare echo, by turns."""
+    small = ("--shape", "INPUT0:16", "--expect", "echo")
+    with serve(bench.repository) as server, echo(bench) as (echo_http, echo_grpc):
+        for name, at, flags, bound in (
+            ("grpc, 128 streams, 1 connection", server.grpc, ("-i", "grpc", "--streams", "128"), 11),
+            ("grpc, 128 connections", server.grpc, ("-i", "grpc", "--connections", "128"), 22),
+            ("http binary, 128 connections", server.http, ("-i", "http"), 14),
+            ("http json, 128 connections", server.http, ("-i", "http", "--format", "json"), 14),
+        ):
+            runs = [
+                figures(bench.load(at, "identity", *flags, "--concurrency", "128", *small)[0]) for _ in range(3)
+            ]
+            cpu = statistics.median(run["cpu_us_per_request"] for run in runs)
+            yield {"case": name, "asked_cpu_us": bound, "cpu_us": cpu, "runs": runs}
+        for name, mine, bare, kind in (
+            ("grpc", server.grpc, echo_grpc, "grpc"),
+            ("http binary", server.http, echo_http, "http"),
+        ):
+            pairs = []
+            for _ in range(5):
+                ours = bench.load(mine, "identity", "-i", kind, "--concurrency", "1", *small, windows=3)[0]
+                base = bench.load(bare, "echo", "-i", kind, "--concurrency", "1", windows=3)[0]
+                pairs.append([ours["p50_us"], base["p50_us"]])
+            ratio = statistics.median(ours / base for ours, base in pairs)
+            case = f"{name}, concurrency 1, p50 to the bare echo"
+            yield {"case": case, "asked_ratio": 1.4, "ratio": ratio, "p50_us": pairs}
+
+
+def mlp(bench: Bench) -> Iterator[Line]:
+    """Default batching against none, the best fixed setting, and bare ONNX Runtime at the same batch size."""
+    with serve(bench.repository, "--model-control-mode", "explicit", "--load-model", "*") as server:
+        web = client.InferenceServerClient(server.http)
+        cpu = figures(bench.load(server.grpc, "mlp", "-i", "grpc", "--concurrency", "128")[0])
+        yield {"case": "mlp, 128 in flight", "asked_cpu_us": 20, **cpu}
+
+        def run(model: str) -> Line:
+            line = bench.load(server.grpc, model, "-i", "grpc", "--concurrency", "64")[0]
+            return {**figures(line), "batch": line["statistics"]["rows"] / max(1, line["statistics"]["batches"])}
+
+        plain, default, fixed = [], [], {}
+        config = json.loads(json.dumps(web.get_model_config("mlp")))
+        for _ in range(3):
+            plain.append(run("mlp_plain"))
+            default.append(run("mlp"))
+        for preferred, delay in ((8, 100), (16, 100), (16, 300), (32, 300), (32, 1000), (64, 1000)):
+            batching = {"preferred_batch_size": [preferred], "max_queue_delay_microseconds": delay}
+            web.load_model("mlp", config=json.dumps({**config, "dynamic_batching": batching}))
+            fixed[f"preferred {preferred}, delay {delay} us"] = run("mlp")
+        middle = statistics.median(one["rps"] for one in default)
+        batch = statistics.median(one["batch"] for one in default)
+        best = max(fixed, key=lambda name: fixed[name]["rps"])
+        bare = bare_rows_per_second(bench.repository / "mlp/1/model.onnx", {"x": (max(1, round(batch)), 128)})
+        yield {
+            "case": "mlp, 64 in flight",
+            "default_to_best_fixed": middle / fixed[best]["rps"],
+            "default_to_none": middle / statistics.median(one["rps"] for one in plain),
+            "default_to_bare_onnxruntime": middle / bare,
+            "asked": {"default_to_best_fixed": 0.97, "default_to_none": 2.0, "default_to_bare_onnxruntime": 0.7},
+            "mean_batch": batch,
+            "best_fixed": best,
+            "default": default,
+            "none": plain,
+            "fixed": fixed,
+            "bare_rows_per_s": bare,
+        }
+
+
+def cnn(bench: Bench) -> Iterator[Line]:
+    """One instance against bare ONNX Runtime, two against one, by turns."""
+    rows: dict[str, list[float]] = {"bare": [], "cnn1": [], "cnn2": []}
+    with serve(bench.repository) as server:
+        for _ in range(3):
+            rows["bare"].append(
+                bare_rows_per_second(bench.repository / "cnn1/1/model.onnx", {"image": (1, 3, 224, 224)})
+            )
+            for model in ("cnn1", "cnn2"):
+                line = bench.load(server.grpc, model, "-i", "grpc", "--concurrency", "4", windows=3)[0]
+                rows[model].append(line["rps"])
+        line = bench.load(server.http, "cnn1", "-i", "http", "--format", "json", "--concurrency", "1", windows=3)[0]
+        yield {
+            "case": "a 600 KB image as JSON",
+            "cpu_us_with_the_model": line["cpu_us_per_request"],
+            "model_us": line["statistics"].get("compute_us"),
+        }
+    middle = {name: statistics.median(values) for name, values in rows.items()}
+    yield {
+        "case": "cnn",
+        "ms_per_request_bare": 1000 / middle["bare"],
+        "one_instance_to_bare": middle["cnn1"] / middle["bare"],
+        "two_instances_to_one": middle["cnn2"] / middle["cnn1"],
+        "asked": {"one_instance_to_bare": 0.97, "two_instances_to_one": 1.0},
+        "runs": rows,
+    }
+
+
+def bare_rows_per_second(artifact: Path, shapes: dict[str, tuple[int, ...]], seconds: float = 2.0) -> float:
+    """ONNX Runtime alone in a loop, with the threads it chooses."""
+    session = ort.InferenceSession(str(artifact), providers=["CPUExecutionProvider"])
+    feed = {name: np.random.default_rng(0).random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    rows = next(iter(shapes.values()))[0]
+    for _ in range(5):
+        session.run(None, feed)
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        session.run(None, feed)
+        done += rows
+    return done / (time.perf_counter() - started)
+
+
+def payload(bench: Bench) -> Iterator[Line]:
+    """100 MB tensors and 600 KB tensors as JSON: CPU, and resident memory before, during and after."""
+    with serve(bench.repository) as server:
+        rss_mb = [server.process.memory_info().rss / 1e6]
+        web = client.InferenceServerClient(server.http, network_timeout=120, connection_timeout=120)
+        array = np.random.default_rng(0).random(25_000_000, dtype=np.float32)
+        tensor = client.InferInput("INPUT0", [array.size], "FP32")
+        tensor.set_data_from_numpy(array)
+        peak = 0.0
+        cpu = server.process.cpu_times()
+        for _ in range(5):
+            answer = web.infer("big", [tensor]).as_numpy("OUTPUT0")
+            assert np.array_equal(answer, array)
+            peak = max(peak, server.process.memory_info().rss / 1e6)
+        after = server.process.cpu_times()
+        time.sleep(2)
+        rss_mb.append(server.process.memory_info().rss / 1e6)
+        yield {
+            "case": "100 MB over HTTP binary, in and out",
+            "rss_mb_before_after": rss_mb,
+            "rss_mb_peak_between": peak,
+            "cpu_ms_per_request": (after.user + after.system - cpu.user - cpu.system) * 200,
+        }
+        flags = ("-i", "http", "--format", "json", "--shape", "INPUT0:150528", "--concurrency", "1")
+        line = bench.load(server.http, "big", *flags, windows=3)[0]
+        yield {"case": "602 KB tensor as JSON, in and out", "asked_cpu_us": 4000, **figures(line)}
+
+
+def start(bench: Bench) -> Iterator[Line]:
+    """Start to ready, idle memory, threads and CPU of the example repository."""
+    examples = Path(__file__).resolve().parents[2] / "model_repository"
+    ready = []
+    for _ in range(5):
+        with serve(examples) as server:
+            ready.append(server.ready_after_s)
+    with serve(examples) as server:
+        time.sleep(2)
+        before, began = server.process.cpu_times(), time.monotonic()
+        time.sleep(3 if bench.short else 10)
+        after = server.process.cpu_times()
+        busy = (after.user + after.system - before.user - before.system) / (time.monotonic() - began)
+        yield {
+            "case": "example repository",
+            "ready_s": ready,
+            "rss_mb": server.process.memory_info().rss / 1e6,
+            "threads": server.process.num_threads(),
+            "idle_cpu_percent": 100 * busy,
+            "asked": {"ready_s": 1.0, "rss_mb": 110, "threads": 20, "idle_cpu_percent": 0.5},
+        }
+
+
+def overload(bench: Bench) -> Iterator[Line]:
+    """Three times the capacity of a bounded queue: goodput, memory, and each answer its own."""
+    seconds = 30 if bench.short else 600
+    flags = ("-i", "grpc", "--shape", "INPUT0:16", "--expect", "echo")
+    with serve(bench.repository) as server:
+        capacity = bench.load(server.grpc, "bounded", *flags, "--concurrency", "48", windows=3)[0]["rps"]
+        rss: list[float] = []
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(1):
+                rss.append(server.process.memory_info().rss / 1e6)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        line = bench.load(
+            server.grpc, "bounded", *flags, "--request-rate", str(round(3 * capacity)), "--streams", "512",
+            "--windows", "1", window=seconds * 1000, windows=1,
+        )[0]  # fmt: skip
+        stop.set()
+        watcher.join()
+        third = max(1, len(rss) // 3)
+        yield {
+            "case": f"3x overload for {seconds} s",
+            "capacity_rps": capacity,
+            "goodput_to_capacity": line["rps"] / capacity,
+            "asked_goodput": 0.95,
+            "rss_mb_first_third": statistics.mean(rss[:third]),
+            "rss_mb_last_third": statistics.mean(rss[-third:]),
+            "errors": line["errors"],
+            "unanswered": line["unanswered"],
+            **figures(line),
+        }
+
+
+def reload(bench: Bench) -> Iterator[Line]:
+    """A reload every 5 s under load."""
+    seconds = 20 if bench.short else 120
+    with serve(bench.repository, "--model-control-mode", "explicit", "--load-model", "mlp") as server:
+        web = client.InferenceServerClient(server.http, network_timeout=60, connection_timeout=60)
+        stop = threading.Event()
+        reloads = 0
+
+        def again() -> None:
+            nonlocal reloads
+            artifact = bench.repository / "mlp/1/model.onnx"
+            while not stop.wait(5):
+                artifact.touch()
+                web.load_model("mlp")
+                reloads += 1
+
+        reloader = threading.Thread(target=again)
+        reloader.start()
+        flags = ("-i", "grpc", "--concurrency", "16", "--windows", "1", "--warm-up", "0")
+        line = bench.load(server.grpc, "mlp", *flags, window=seconds * 1000, windows=1)[0]
+        stop.set()
+        reloader.join()
+        yield {"case": f"reloads under load for {seconds} s", "reloads": reloads, "asked_failed": 0, "n": line["n"],
+               "unanswered": line["unanswered"], "errors": line["errors"], **figures(line)}  # fmt: skip
+
+
+PROOFS: dict[str, Callable[[Bench], Iterator[Line]]] = {
+    proof.__name__: proof for proof in (identity, mlp, cnn, payload, start, overload, reload)
+}
+
+
+def main() -> int:
+    """Runs the named proofs, in order; 0 when every one ran."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("proof", nargs="*", choices=[*PROOFS, []], default=list(PROOFS))
+    parser.add_argument("--build", type=Path, required=True, help="build folder with bench/argosy-load and -echo")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
+    parser.add_argument("--short", action="store_true", help="seconds instead of minutes for the long ones")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="argosy-proof-") as folder:
+        models.write_repository(Path(folder))
+        bench = Bench(given.build, Path(folder), given.short)
+        for name in given.proof or list(PROOFS):
+            with (given.out / f"{name}.jsonl").open("a", encoding="utf-8") as out:
+                for line in PROOFS[name](bench):
+                    text = json.dumps({"proof": name, "commit": commit.stdout.strip(), "short": given.short, **line})
+                    out.write(text + "\n")
+                    sys.stdout.write(text + "\n")
+                    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
