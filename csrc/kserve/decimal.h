@@ -15,7 +15,7 @@
 
 namespace argosy::kserve {
 
-inline constexpr std::size_t kLongestDouble = 32;  // bytes write_double() may need
+inline constexpr std::size_t kLongestDouble = 64;  // bytes write_double() may touch; it writes in whole blocks
 
 // Writes `value` and returns the end.
 char* write_double(char* to, double value);

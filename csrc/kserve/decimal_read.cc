@@ -3,6 +3,7 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kserve/decimal.h"
@@ -23,12 +24,36 @@ struct Scanned {
 
 bool digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
 
-// Walks one number by JSON's grammar; null when it is none.
-const char* scan(const char* p, const char* end, Scanned& out) {
-  if (p < end && *p == '-') {
-    out.negative = true;
-    ++p;
+constexpr std::array<std::uint64_t, 9> kSteps{1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+
+// Digits from `p` on, appended to `digits`; eight characters a step, without a branch
+// for each: where the digits of a tensor's elements end cannot be foreseen.
+inline const char* take_digits(const char* p, const char* end, std::uint64_t& digits) {
+  constexpr std::uint64_t kZeros = 0x3030303030303030;
+  while (end - p >= 8) {
+    std::uint64_t word = 0;  // the first character lowest
+    std::memcpy(&word, p, sizeof(word));
+    const std::uint64_t off = word ^ kZeros;
+    const std::uint64_t others = ((off + 0x7676767676767676) | off) & 0x8080808080808080;
+    const unsigned count = others == 0 ? 8 : static_cast<unsigned>(std::countr_zero(others)) / 8;
+    // Digits move to the end of the word, zeros before them; then pairs, fours, eight.
+    word = ((word - kZeros) << (4 * (8 - count))) << (4 * (8 - count));
+    word = word * 10 + (word >> 8);
+    word = ((word & 0x000000ff000000ff) * 0x000f424000000064 + ((word >> 16) & 0x000000ff000000ff) * 0x0000271000000001) >> 32;
+    digits = digits * kSteps[count] + word;
+    p += count;
+    if (count < 8) return p;
   }
+  while (p < end && digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
+  return p;
+}
+
+// Walks one number by JSON's grammar; null when it is none. In line: what it finds
+// stays in registers.
+[[gnu::always_inline]] inline const char* scan(const char* p, const char* end, Scanned& out) {
+  // Half of a tensor is negative: no branch can foresee a sign.
+  out.negative = p < end && *p == '-';
+  p += out.negative ? 1 : 0;
   if (p == end || !digit(*p)) return nullptr;
   const char* const first = p;
   std::uint64_t digits = 0;
@@ -38,11 +63,11 @@ const char* scan(const char* p, const char* end, Scanned& out) {
   int exponent = 0;
   if (p < end && *p == '.') {
     const char* const fraction = ++p;
-    while (p < end && digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
+    p = take_digits(p, end, digits);
     if (p == fraction) return nullptr;
     count += p - fraction;
     // Leading zeros are no digits; without this 0.000…1 would take the slow way.
-    if (*first == '0') {
+    if (count > 19 && *first == '0') {
       --count;
       for (const char* z = fraction; z < p && *z == '0' && count > 0; ++z) --count;
     }
@@ -104,7 +129,23 @@ double scaled(const Scanned& seen) {
   const auto digits = static_cast<double>(seen.digits);
   const double value = seen.exponent < 0 ? digits / kTens[static_cast<std::size_t>(-seen.exponent)]
                                          : digits * kTens[static_cast<std::size_t>(seen.exponent)];
-  return seen.negative ? -value : value;
+  const std::uint64_t sign = std::uint64_t{seen.negative} << 63;
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(value) | sign);
+}
+
+// Multiplies where scaled() divides: faster, but not the nearest double.
+double approximate(const Scanned& seen) {
+  static constexpr auto kPowers = [] {
+    std::array<double, 45> powers{};
+    for (std::size_t i = 0; i <= 22; ++i) {
+      powers[22 + i] = kTens[i];
+      powers[22 - i] = 1 / kTens[i];
+    }
+    return powers;
+  }();
+  const double value = static_cast<double>(seen.digits) * kPowers[static_cast<std::size_t>(seen.exponent + 22)];
+  const std::uint64_t sign = std::uint64_t{seen.negative} << 63;
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(value) | sign);
 }
 
 }  // namespace
@@ -123,14 +164,13 @@ const char* read_float(const char* p, const char* end, float& value) {
   const char* const after = scan(p, end, seen);
   if (after == nullptr) return nullptr;
   if (short_way(seen)) {
-    const double near = scaled(seen);
-    // `near` is within two units of its last place of the true value. Unless it lies
-    // that close to the middle between two floats, both round to the same float.
+    // Within four units of the last place of the true value: three roundings. Unless it
+    // lies that close to the middle between two floats, both round to the same float.
+    const double near = approximate(seen);
     const std::uint64_t tail = std::bit_cast<std::uint64_t>(near) & ((std::uint64_t{1} << 29) - 1);
-    const std::uint64_t middle = std::uint64_t{1} << 28;
-    const bool clear = tail > middle ? tail - middle > 4 : middle - tail > 4;
+    const bool clear = tail - ((std::uint64_t{1} << 28) - 8) > 16;
     const double size = std::fabs(near);
-    if (seen.digits <= (std::uint64_t{1} << 53) || (clear && size > 1e-37 && size < 3e38)) {
+    if ((clear && size > 1e-37 && size < 3e38) || seen.digits == 0) {
       value = static_cast<float>(near);
       return after;
     }

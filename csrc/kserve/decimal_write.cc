@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -160,47 +161,59 @@ Decimal by_library(double value) {
   return out;
 }
 
-constexpr auto make_pairs() {
-  std::array<char, 200> pairs{};
-  for (std::size_t i = 0; i < 100; ++i) {
-    pairs[2 * i] = static_cast<char>('0' + i / 10);
-    pairs[2 * i + 1] = static_cast<char>('0' + i % 10);
-  }
-  return pairs;
+// Eight digits as eight bytes 0..9, the first digit lowest: halves, pairs, digits,
+// each split for all lanes at once.
+std::uint64_t spread_eight(std::uint32_t value) {
+  const std::uint64_t halves = (value / 10000) | (std::uint64_t{value % 10000} << 32);
+  const std::uint64_t hundreds = ((halves * 10486) >> 20) & 0x0000007f0000007f;
+  const std::uint64_t pairs = hundreds | ((halves - 100 * hundreds) << 16);
+  const std::uint64_t tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;
+  return tens | ((pairs - 10 * tens) << 8);
 }
-constexpr auto kPairs = make_pairs();
 
-void write_eight(char* to, std::uint32_t value) {
-  const std::uint32_t high = value / 10000, low = value % 10000;
-  std::memcpy(to, &kPairs[2 * (high / 100)], 2);
-  std::memcpy(to + 2, &kPairs[2 * (high % 100)], 2);
-  std::memcpy(to + 4, &kPairs[2 * (low / 100)], 2);
-  std::memcpy(to + 6, &kPairs[2 * (low % 100)], 2);
-}
+constexpr std::array<std::uint64_t, 20> kTens = [] {
+  std::array<std::uint64_t, 20> tens{};
+  std::uint64_t ten = 1;
+  for (auto& t : tens) {
+    t = ten;
+    ten *= 10;
+  }
+  return tens;
+}();
 
 int digit_count(std::uint64_t value) {
-  static constexpr std::array<std::uint64_t, 20> kTens = [] {
-    std::array<std::uint64_t, 20> tens{};
-    std::uint64_t ten = 1;
-    for (auto& t : tens) {
-      t = ten;
-      ten *= 10;
-    }
-    return tens;
-  }();
   const int guess = static_cast<int>(std::bit_width(value | 1)) * 1233 >> 12;
   return guess + (value >= kTens[static_cast<std::size_t>(guess)] ? 1 : 0);
 }
 
-// Exactly `count` digits; count <= 24 and `to` has room for 24.
-void write_digits(char* to, std::uint64_t value, int count) {
-  std::array<char, 24> text;
-  write_eight(text.data() + 16, static_cast<std::uint32_t>(value % 100000000));
-  value /= 100000000;
-  write_eight(text.data() + 8, static_cast<std::uint32_t>(value % 100000000));
-  write_eight(text.data(), static_cast<std::uint32_t>(value / 100000000));
-  std::memcpy(to, text.data() + (24 - count), static_cast<std::size_t>(count));
-}
+constexpr int kDigits = 17;  // no double needs more
+
+// A number as its seventeen digits from the left, in registers: text is only ever
+// stored, because reading back what was just stored in smaller parts stalls.
+struct Spread {
+  char first = 0;
+  std::uint64_t middle = 0, last = 0;  // eight digits each, as text
+  int count = 0;                       // without the zeros at the end
+
+  explicit Spread(std::uint64_t seventeen) {
+    constexpr std::uint64_t kEight = 100000000;
+    const std::uint64_t high = seventeen / kEight;
+    const std::uint64_t middle_digits = spread_eight(static_cast<std::uint32_t>(high % kEight));
+    const std::uint64_t last_digits = spread_eight(static_cast<std::uint32_t>(seventeen % kEight));
+    first = static_cast<char>('0' + high / kEight);
+    middle = middle_digits | 0x3030303030303030;
+    last = last_digits | 0x3030303030303030;
+    count = kDigits - (last_digits != 0 ? std::countl_zero(last_digits) / 8 : 8 + std::countl_zero(middle_digits) / 8);
+  }
+  void store_rest(char* to) const {
+    std::memcpy(to, &middle, 8);
+    std::memcpy(to + 8, &last, 8);
+  }
+  void store(char* to) const {
+    to[0] = first;
+    store_rest(to + 1);
+  }
+};
 
 char* write_exponent(char* to, int exponent) {
   *to++ = 'e';
@@ -210,37 +223,38 @@ char* write_exponent(char* to, int exponent) {
 // The notation V2 servers use: plain up to 21 places before the point and 6 zeros
 // behind it, powers beyond.
 char* place_point(char* to, Decimal decimal) {
-  while (decimal.digits % 10 == 0) {  // never zero here
-    decimal.digits /= 10;
-    ++decimal.exponent;
-  }
-  const int count = digit_count(decimal.digits);
-  const int point = count + decimal.exponent;  // digits before the point
-  if (decimal.exponent >= 0 && point <= 21) {
-    write_digits(to, decimal.digits, count);
-    std::memset(to + count, '0', static_cast<std::size_t>(decimal.exponent));
-    std::memcpy(to + point, ".0", 2);
-    return to + point + 2;
-  }
-  if (point > 0 && point <= 21) {
-    write_digits(to, decimal.digits, count);
-    std::memmove(to + point + 1, to + point, static_cast<std::size_t>(count - point));
-    to[point] = '.';
-    return to + count + 1;
+  const int length = digit_count(decimal.digits);
+  const int point = length + decimal.exponent;  // digits before the point
+  const Spread digits(decimal.digits * kTens[static_cast<std::size_t>(kDigits - length)]);
+  if (point == 1) {
+    to[0] = digits.first;
+    to[1] = '.';
+    digits.store_rest(to + 2);  // at least one zero stands behind the point
+    return to + 1 + std::max(digits.count, 2);
   }
   if (point > -6 && point <= 0) {
     std::memcpy(to, "0.000000", 8);
-    write_digits(to + 2 - point, decimal.digits, count);
-    return to + 2 - point + count;
+    digits.store(to + 2 - point);
+    return to + 2 - point + digits.count;
   }
-  if (count == 1) {
-    *to++ = static_cast<char>('0' + decimal.digits);
-    return write_exponent(to, point - 1);
+  if (point > 1 && point <= 21) {
+    digits.store(to);
+    if (digits.count <= point) {
+      std::memset(to + digits.count, '0', static_cast<std::size_t>(point - digits.count));
+      std::memcpy(to + point, ".0", 2);
+      return to + point + 2;
+    }
+    std::array<char, kDigits> behind;
+    std::memcpy(behind.data(), to + point, behind.size());
+    std::memcpy(to + point + 1, behind.data(), behind.size());
+    to[point] = '.';
+    return to + digits.count + 1;
   }
-  write_digits(to + 1, decimal.digits, count);
-  to[0] = to[1];
+  to[0] = digits.first;
+  if (digits.count == 1) return write_exponent(to + 1, point - 1);
   to[1] = '.';
-  return write_exponent(to + count + 1, point - 1);
+  digits.store_rest(to + 2);
+  return write_exponent(to + digits.count + 1, point - 1);
 }
 
 char* write_word(char* to, std::string_view word) {
@@ -255,7 +269,8 @@ char* write_double(char* to, double value) {
   const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
   const int biased = static_cast<int>((bits >> 52) & 0x7ff);
   if (biased == 0x7ff && fraction != 0) return write_word(to, "NaN");
-  if ((bits >> 63) != 0) *to++ = '-';
+  *to = '-';
+  to += bits >> 63;  // half of a tensor is negative: no branch can foresee a sign
   if (biased == 0x7ff) return write_word(to, "Infinity");
   if (biased == 0 && fraction == 0) return write_word(to, "0.0");
   Decimal decimal;
