@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kserve/generate.h"
 #include "kserve/json_infer.h"
 #include "metrics/prometheus.h"
 #include "serve/http_connection.h"
@@ -173,16 +174,20 @@ void HttpExchange::control(const net::IoToken& io, const http1::Head& head, Byte
 
 void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes body, const kserve::InferCall& call) {
   Services& services = connection_->services();
-  if (call.verb != kserve::InferVerb::infer) {
-    return answer(io, error_reply(501, "the generate extension is not served yet; use /infer"));
+  const bool plain_infer = call.verb == kserve::InferVerb::infer;
+  verb_ = call.verb;
+  if (plain_infer) {
+    if (!inflate(io, head, body)) return;
+  } else if (const auto* coding = head.find("content-encoding"); coding != nullptr && !coding->empty() && *coding != "identity") {
+    return answer(io, error_reply(400, "Unsupported content-encoding, only 'identity' is supported."));
   }
-  if (!inflate(io, head, body)) return;
   const auto version = kserve::parse_version(call.version);
   if (!version.ok()) return answer(io, error_reply(version.status()));
   auto model = services.engine.find(call.model, *version);
   if (!model.ok()) return answer(io, error_reply(model.status()));
   model_ = std::move(*model);
-  if (engine::spec_of(model_).decoupled) {
+  const model::ModelSpec& spec = engine::spec_of(model_);
+  if (plain_infer && spec.decoupled) {
     return answer(io, error_reply(501, "HTTP end point doesn't support models with decoupled transaction policy"));
   }
 
@@ -190,16 +195,20 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
   if (const auto* given = head.find("inference-header-content-length")) header_length = *given;
   net::Connection& connection = connection_->connection();
   const TimePoint received = services.clock.now();
-  auto decoded = kserve::decode_http_infer(body, header_length, call.model, json_limits(services), connection.pool());
+  auto decoded = plain_infer
+                     ? kserve::decode_http_infer(body, header_length, call.model, json_limits(services), connection.pool())
+                     : kserve::decode_generate(body, spec, json_limits(services), connection.pool());
   if (!decoded.ok()) return answer(io, error_reply(decoded.status()));
   infer::RequestPtr request = std::move(decoded->request);
   plan_ = std::move(decoded->plan);
   id_ = request->id;
-  if (const auto* accepted = head.find("accept-encoding")) coding_ = kserve::choose_coding(*accepted);
-  if (!services.http_headers.empty()) {
-    for (const http1::Field& field : head.fields) {
-      const Status forwarded = services.http_headers.forward(field.name, field.value, *request);
-      if (!forwarded.ok()) return answer(io, error_reply(forwarded));
+  if (plain_infer) {
+    if (const auto* accepted = head.find("accept-encoding")) coding_ = kserve::choose_coding(*accepted);
+    if (!services.http_headers.empty()) {
+      for (const http1::Field& field : head.fields) {
+        const Status forwarded = services.http_headers.forward(field.name, field.value, *request);
+        if (!forwarded.ok()) return answer(io, error_reply(forwarded));
+      }
     }
   }
   request->trace_id = trace_id_of(head);
@@ -211,12 +220,16 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
 
 void HttpExchange::on_response(const net::IoToken& io, infer::Response response, bool last) {
   if (connection_ == nullptr) return;
-  ++responses_;
+  if (verb_ == kserve::InferVerb::generate_stream) return answer_stream(io, std::move(response), last);
+  // A decoupled model's last word may be empty.
+  const bool counts = !response.status.ok() || !response.outputs.empty() || !engine::spec_of(model_).decoupled;
+  if (counts && ++responses_ == 1) first_ = std::move(response);
   if (!last) return;
+  if (verb_ == kserve::InferVerb::generate) return answer_generate(io, first_);
   if (responses_ != 1) {
     return answer(io, error_reply(500, "expected a single response, got " + std::to_string(responses_)));
   }
-  answer_infer(io, response);
+  answer_infer(io, first_);
 }
 
 void HttpExchange::answer_infer(const net::IoToken& io, const infer::Response& response) {
@@ -236,6 +249,36 @@ void HttpExchange::answer_infer(const net::IoToken& io, const infer::Response& r
     }
   }
   answer(io, std::move(reply));
+}
+
+void HttpExchange::answer_generate(const net::IoToken& io, const infer::Response& response) {
+  HttpReply reply = error_reply(kserve::http_status(response.status.code()), response.status.message());
+  if (responses_ != 1) {
+    reply = error_reply(200, kserve::kNotOneResponse);
+  } else if (response.status.ok()) {
+    auto json = kserve::encode_generate(response, engine::spec_of(model_), id_, connection_->connection().pool());
+    reply = json.ok() ? HttpReply{200, kJson, {}, std::move(*json)} : error_reply(json.status());
+  }
+  answer(io, std::move(reply));
+}
+
+void HttpExchange::answer_stream(const net::IoToken& io, infer::Response response, bool last) {
+  constexpr std::string_view kEvents = "text/event-stream; charset=utf-8";
+  const bool shows = !response.status.ok() || !response.outputs.empty();
+  if (shows) {
+    kserve::Gather json = gather(Bytes::take(kserve::encode_error(response.status.message())));
+    if (response.status.ok()) {
+      auto encoded = kserve::encode_generate(response, engine::spec_of(model_), id_, connection_->connection().pool());
+      json = encoded.ok() ? std::move(*encoded) : gather(Bytes::take(kserve::encode_error(encoded.status().message())));
+    }
+    // The first response fixes the status; later failures are events.
+    const int status = response.status.ok() ? 200 : kserve::http_status(response.status.code());
+    if (!streaming_) connection_->stream_head(io, *this, {status, kEvents, {}, {}});
+    if (connection_ != nullptr) connection_->stream_piece(io, *this, kserve::as_event(std::move(json)));
+  }
+  if (!last || connection_ == nullptr) return;
+  if (!streaming_) connection_->stream_head(io, *this, {200, kEvents, {}, {}});
+  if (connection_ != nullptr) connection_->stream_end(io, *this);
 }
 
 }  // namespace argosy::serve

@@ -60,7 +60,9 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   void control(const net::IoToken& io, const http1::Head& head, Bytes body);
   bool inflate(const net::IoToken& io, const http1::Head& head, Bytes& body);
   void answer(const net::IoToken& io, HttpReply reply);
+  void answer_stream(const net::IoToken& io, infer::Response response, bool last);
   void answer_infer(const net::IoToken& io, const infer::Response& response);
+  void answer_generate(const net::IoToken& io, const infer::Response& response);
 
   HttpConnection* connection_;  // null: gone
   infer::Cancellation cancellation_;
@@ -68,7 +70,9 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   kserve::OutputPlan plan_;
   std::string id_;
   kserve::Coding coding_ = kserve::Coding::identity;
+  kserve::InferVerb verb_ = kserve::InferVerb::infer;
   std::size_t responses_ = 0;
+  infer::Response first_;  // generate: until it is known to be the only one
 
   // Of the answer, for the connection.
   int minor_version_ = 1;

@@ -196,6 +196,20 @@ TEST_F(HttpServer, HeadersOfThePatternGoOnAndReservedOnesAreRefused) {
   EXPECT_EQ(body_of(answer), R"({"error":"Header 'timeout' is reserved for Triton usage and cannot be forwarded."})");
 }
 
+TEST_F(HttpServer, GenerateAnswersOneObjectOrAStreamOfEvents) {
+  start();
+  HttpClient client = connect();
+  const std::string once = client.ask(post("/v2/models/m/generate", R"({"IN":[1,2]})"));
+  EXPECT_EQ(status_of(once), 200);
+  EXPECT_EQ(body_of(once), R"({"OUT":[1,2],"model_name":"m","model_version":"1"})");
+  EXPECT_EQ(body_of(client.ask(post("/v2/models/m/generate", "{}", "Content-Encoding: gzip\r\n"))),
+            R"({"error":"Unsupported content-encoding, only 'identity' is supported."})");
+  client.send(post("/v2/models/m/generate_stream", R"({"IN":[3]})", "Connection: close\r\n"));
+  const std::string stream = client.until_closed();
+  EXPECT_NE(stream.find("Content-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"), std::string::npos);
+  EXPECT_EQ(body_of(stream), "36\r\ndata: {\"OUT\":3,\"model_name\":\"m\",\"model_version\":\"1\"}\n\n\r\n0\r\n\r\n");
+}
+
 TEST_F(HttpServer, SeveralLoopsShareAPort) {
   options_.io_threads = 3;
   start();
