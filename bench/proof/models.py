@@ -5,6 +5,7 @@ Needs: numpy, onnx
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def mlp() -> onnx.ModelProto:
     random = np.random.default_rng(1)
     sizes = (128, 512, 512, 10)
     nodes, weights, name = [], [], "x"
-    for layer, (wide_in, wide_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for layer, (wide_in, wide_out) in enumerate(pairwise(sizes)):
         last = layer == len(sizes) - 2
         w = random.normal(0, 0.05, (wide_in, wide_out)).astype(np.float32)
         weights += [
