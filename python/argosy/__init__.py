@@ -24,21 +24,27 @@ from argosy.errors import (
 )
 
 if TYPE_CHECKING:
+    from argosy.models import bls
+    from argosy.models.model import Model
     from argosy.options import Endpoint, GrpcSettings, Restriction, ServerOptions, Tls
+    from argosy.repository import ControlMode
     from argosy.server import InferResult, Server
     from argosy.version import __version__
 
 # Imported when first used: reading a configuration needs no native core, and a
 # package that adds a backend should not start one.
 _LATER = {
+    "ControlMode": "repository",
     "Endpoint": "options",
     "GrpcSettings": "options",
     "InferResult": "server",
+    "Model": "models.model",
     "Restriction": "options",
     "Server": "server",
     "ServerOptions": "options",
     "Tls": "options",
     "__version__": "version",
+    "bls": "models",
 }
 
 __all__ = [
@@ -46,12 +52,14 @@ __all__ = [
     "ArgosyError",
     "Cancelled",
     "ConfigError",
+    "ControlMode",
     "DeadlineExceeded",
     "Endpoint",
     "GrpcSettings",
     "InferResult",
     "Internal",
     "InvalidArgument",
+    "Model",
     "NotFound",
     "ResourceExhausted",
     "Restriction",
@@ -61,6 +69,7 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "__version__",
+    "bls",
 ]
 
 

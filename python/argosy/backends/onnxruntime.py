@@ -10,6 +10,7 @@ Format: ONNX (onnx.ai), opset as the installed ONNX Runtime supports.
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,32 +152,56 @@ class _Instance:
             if place is not None:
                 address, shape = place
                 binding.bind_input(name, "cpu", 0, _ONNX_TYPE.get(dtype, _NUMPY.get(dtype)), shape, address)
-        unknown: list[str] = []
+        bound: list[tuple[str, str] | None] = []  # per output in the binding's order; None: in its place already
         for (name, dtype, dims), wanted in zip(self._outputs, batch.wanted, strict=True):
             if not wanted:
                 continue
             if dims is None:
                 binding.bind_output(name, "cpu")
-                unknown.append(name)
+                bound.append((name, dtype))
                 continue
+            bound.append(None)
             shape = (batch.rows, *dims[1:]) if self._batches else dims
             address = batch.allocate_output(name, dtype, shape)
             binding.bind_output(name, "cpu", 0, _ONNX_TYPE.get(dtype, _NUMPY.get(dtype)), shape, address)
         self._session.run_with_iobinding(binding, self._run_options)
-        if unknown:
-            names = (name for (name, _, _), wanted in zip(self._outputs, batch.wanted, strict=True) if wanted)
-            values = dict(zip(names, binding.get_outputs(), strict=True))
-            for name in unknown:
-                batch.set_output(name, values[name].numpy())
+        if any(bound):
+            for target, value in zip(bound, binding.get_outputs(), strict=True):
+                if target is not None:
+                    _give(batch, *target, value)
+
+    def _execute_values(self, batch: Batch) -> None:
+        """For element types that numpy has not."""
+        binding = self._session.io_binding()
+        held: list[Any] = []  # a value points into its array
+        for index, (name, dtype) in enumerate(self._inputs):
+            array = batch.input(index)
+            if array is None:
+                continue
+            if dtype in _ONNX_TYPE:
+                held.append(np.ascontiguousarray(array))
+                value = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(held[-1], _ONNX_TYPE[dtype])
+                binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_cpu_input(name, _to_text(array, name) if dtype == "BYTES" else array)
+        wanted = [(name, dtype) for (name, dtype, _), asked in zip(self._outputs, batch.wanted, strict=True) if asked]
+        for name, _ in wanted:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding, self._run_options)
+        for (name, dtype), value in zip(wanted, binding.get_outputs(), strict=True):
+            _give(batch, name, dtype, value)
 
     def _execute_plain(self, batch: Batch) -> None:
+        if any(dtype in _ONNX_TYPE for _, dtype, *_ in (*self._inputs, *self._outputs)):
+            self._execute_values(batch)
+            return
         feed: dict[str, Any] = {}
         for index, (name, dtype) in enumerate(self._inputs):
             array = batch.input(index)
             if array is None:
                 continue
             # ONNX Runtime's strings are text; the wire's are bytes.
-            feed[name] = _to_text(array) if dtype == "BYTES" else array
+            feed[name] = _to_text(array, name) if dtype == "BYTES" else array
         names = [name for (name, _, _), wanted in zip(self._outputs, batch.wanted, strict=True) if wanted]
         for name, value in zip(names, self._session.run(names, feed, self._run_options), strict=True):
             batch.set_output(name, value)
@@ -188,8 +213,24 @@ class _Instance:
         return dims if all(dim > 0 for dim in rest) and (dims or not self._batches) else None
 
 
-def _to_text(array: Any) -> Any:
-    flat = [item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else item for item in array.ravel()]
+def _give(batch: Batch, name: str, dtype: str, value: Any) -> None:
+    """Hands an output over; a copy only for types that numpy has not."""
+    if dtype not in _ONNX_TYPE:
+        batch.set_output(name, value.numpy())
+        return
+    shape = tuple(value.shape())
+    address = batch.allocate_output(name, dtype, shape)
+    if value.tensor_size_in_bytes():
+        ctypes.memmove(address, value.data_ptr(), value.tensor_size_in_bytes())
+
+
+def _to_text(array: Any, name: str) -> Any:
+    try:
+        flat = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"input '{name}': ONNX Runtime takes strings as UTF-8 text, and an element is not: {error}"
+        ) from None
     out = np.empty(array.size, dtype=object)
     out[:] = flat
     return out.reshape(array.shape)
