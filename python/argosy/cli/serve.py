@@ -57,10 +57,19 @@ def run(arguments: Sequence[str]) -> int:
     _log.info("stopping: not ready from now on, serving for %g s more", parsed.options.drain_delay_secs)
     server.set_ready(False)
     _wait(parsed.options.drain_delay_secs)
-    finished = server.stop()
+    finished = _stop(server)
     _log.info("stopped, %s", "everything finished" if finished else "requests were cut off at the exit timeout")
     logs.close()
     return 0 if finished else 1
+
+
+def _stop(server: Server) -> bool:
+    """In a thread of its own: the native drain would keep a second signal from being heard."""
+    finished: list[bool] = []
+    worker = threading.Thread(target=lambda: finished.append(server.stop()), name="stop")
+    worker.start()
+    worker.join()
+    return finished == [True]
 
 
 def _wait(seconds: float) -> None:

@@ -28,6 +28,9 @@ EXTENSIONS = (
     "logging",
 )
 
+NO_SHARED_MEMORY = "client shared memory is not served by this version; send tensors in the request"
+NO_TRACE = "tracing is not served by this version"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

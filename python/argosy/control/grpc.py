@@ -7,7 +7,7 @@ from typing import Any
 
 from argosy import protos
 from argosy.control import metadata, settings
-from argosy.control.context import Answer, Call, Context
+from argosy.control.context import NO_SHARED_MEMORY, NO_TRACE, Answer, Call, Context
 from argosy.control.statistics import statistics
 from argosy.errors import InvalidArgument, Unsupported
 from argosy.repository import overrides_from
@@ -22,6 +22,10 @@ def handle(context: Context, call: Call) -> Answer:
     name = call.path.removeprefix(SERVICE)
     entry = _METHODS.get(name)
     if entry is None:
+        if "SharedMemory" in name:
+            raise Unsupported(NO_SHARED_MEMORY)
+        if name == "TraceSetting":
+            raise Unsupported(NO_TRACE)
         raise Unsupported(f"method '{call.path}' is not served")
     request_class, handler = entry
     try:

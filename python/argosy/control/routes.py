@@ -13,11 +13,12 @@ from typing import Any
 
 from argosy.config import to_json
 from argosy.control import metadata, settings
-from argosy.control.context import Answer, Call, Context, JsonValue
+from argosy.control.context import NO_SHARED_MEMORY, NO_TRACE, Answer, Call, Context, JsonValue
 from argosy.control.statistics import statistics
 from argosy.errors import InvalidArgument, NotFound, Unavailable, Unsupported
 from argosy.repository import overrides_from
 
+_REGION = r"/v2/(?P<kind>system|cuda)sharedmemory(?:/region/(?P<name>[^/]+))?"
 _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d+))?"
 Handler = Callable[[Context, Call, dict[str, str | None]], JsonValue | None]
 
@@ -128,6 +129,20 @@ def _logging(context: Context, call: Call, groups: dict[str, str | None]) -> Jso
     return settings.shown(context.logs.change(**changes))
 
 
+def _shared_memory_status(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
+    if groups.get("name"):
+        raise NotFound(f"Unable to find {groups['kind']} shared memory region: '{groups['name']}'")
+    return []
+
+
+def _shared_memory(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
+    raise Unsupported(NO_SHARED_MEMORY)
+
+
+def _trace(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
+    raise Unsupported(NO_TRACE)
+
+
 _ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
     (re.compile(pattern), handler)
     for pattern, handler in (
@@ -140,6 +155,10 @@ _ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
         (r"/v2/repository(?:/(?P<repository>[^/]+))?/models/(?P<name>.*)/load", _load),
         (r"/v2/repository(?:/(?P<repository>[^/]+))?/models/(?P<name>.*)/unload", _unload),
         (r"/v2/logging", _logging),
+        (_REGION + r"/status", _shared_memory_status),
+        (_REGION + r"/(?:un)?register", _shared_memory),
+        (r"/v2/trace/setting", _trace),
+        (_MODEL + r"/trace/setting", _trace),
     )
 )
 _SLOW = re.compile(r"/v2/repository/.*")
