@@ -23,6 +23,8 @@ TEST_F(EngineTest, NamesWhatIsNotThere) {
   EXPECT_EQ(engine->find("m", 9).status().message(), "Request for unknown model: 'm' version 9 is not found");
   EXPECT_TRUE(engine->unload("m").ok());
   EXPECT_EQ(engine->find("m").status().message(), "Request for unknown model: 'm' has no available versions");
+  EXPECT_EQ(engine->find("m", 1).status(), unavailable("Request for unknown model: 'm' version 1 is not at ready state"));
+  EXPECT_EQ(engine->find("m", 9).status().message(), "Request for unknown model: 'm' version 9 is not found");
   EXPECT_EQ(engine->statistics("m").status(), invalid_argument("requested model 'm' is not available"));
   EXPECT_TRUE(engine->unload("never loaded").ok());
 }
