@@ -1,5 +1,6 @@
 #include "python/runtime.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "backend/identity/identity.h"
@@ -13,8 +14,11 @@ Runtime::Runtime(engine::EngineOptions options)
     : metrics(std::make_shared<metrics::Registry>()),
       process(std::make_shared<metrics::ProcessSource>()),
       backends(std::make_shared<backend::Registry>()),
-      engine(options, backends, metrics, clock) {
-  const Status added = backends->add("identity", backend::make_identity_backend());
+      engine(options, backends, metrics, clock),
+      door(std::make_shared<WorkerDoor>(engine, python)),
+      worker_models(worker::make_worker_backend(worker_options(door))) {
+  Status added = backends->add("identity", backend::make_identity_backend());
+  if (added.ok()) added = backends->add("python", worker_models);
   assert(added.ok());
   (void)added;
   metrics->add(process);
@@ -28,6 +32,10 @@ Runtime::~Runtime() {
 }
 
 bool Runtime::stop(Nanos patience) {
+  // A model that hangs would hold the engine's threads; one that is idle gets its moment
+  // to finalize also when there is no patience.
+  constexpr Nanos kFinalize = std::chrono::seconds(2);
+  worker::stops_of(*worker_models).stop_at(clock.now() + std::max(patience, kFinalize));
   const bool finished = engine.stop(clock.now() + patience);
   set_log_sink(nullptr);
   python.stop();

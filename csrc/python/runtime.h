@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "metrics/registry.h"
 #include "python/py_thread.h"
+#include "python/worker_door.h"
 
 namespace argosy::python {
 
@@ -32,6 +33,8 @@ struct Runtime {
   std::shared_ptr<backend::Registry> backends;
   engine::Engine engine;
   PyThread python;
+  std::shared_ptr<WorkerDoor> door;                 // what models in worker processes may ask for
+  std::shared_ptr<backend::Backend> worker_models;  // the backend "python"
 };
 
 }  // namespace argosy::python

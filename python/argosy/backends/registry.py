@@ -19,7 +19,7 @@ from argosy.errors import ArgosyError, InvalidArgument, NotFound
 
 ENTRY_POINT_GROUP = "argosy.backends"
 _OWN = {"onnxruntime": "argosy.backends.onnxruntime:OnnxRuntimeBackend"}
-_NATIVE = frozenset({"identity"})
+_NATIVE = frozenset({"identity", "python"})
 _log = logging.getLogger(__name__)
 
 

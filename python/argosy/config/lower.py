@@ -7,11 +7,13 @@ paths it completes. Only str, int, bool, None, list and dict occur.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from argosy.config.batching import DynamicBatching, QueuePolicy
 from argosy.config.model import ModelConfig
+from argosy.config.render import to_json
 from argosy.config.tensors import TensorConfig
 from argosy.config.warmup import WarmupSample
 from argosy.errors import ConfigError
@@ -54,6 +56,7 @@ def lower(config: ModelConfig, *, version: int, version_path: Path, model_path: 
         "sequence": None,
         "ensemble": None,
         "metric_tags": dict(config.metric_tags),
+        "config_json": json.dumps(to_json(config.message)) if config.backend == "python" else "",
     }
 
 

@@ -1,0 +1,62 @@
+#include "python/worker_door.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "python/gil.h"
+#include "python/status_caster.h"
+
+namespace argosy::python {
+namespace py = pybind11;
+
+void WorkerDoor::infer(const std::string& model, std::int64_t version, infer::RequestPtr request) {
+  auto found = engine_.find(model, version);
+  if (!found.ok()) return std::move(request->reply).finish({found.status(), {}, {}});
+  engine_.submit(*found, std::move(request));
+}
+
+bool WorkerDoor::ready(const std::string& model, std::int64_t version) {
+  auto found = engine_.find(model, version);
+  return found.ok() && engine::health_of(*found).ok();
+}
+
+void WorkerDoor::set_control(py::object control) { *control_.lock() = native_owner(std::move(control)); }
+
+void WorkerDoor::control(const std::string& verb, const std::string& arguments, Done done) {
+  std::shared_ptr<const void> callable;
+  {
+    auto held = control_.lock();
+    callable = *held;
+  }
+  if (!callable) return done(unsupported("loading and unloading from a model is not served by this server"));
+  thread_.post([callable, verb, arguments, done = std::move(done)](const GilHeld&) {
+    Status status;
+    try {
+      auto* raw = static_cast<PyObject*>(const_cast<void*>(callable.get()));
+      const py::object loaded = py::module_::import("json").attr("loads")(arguments);
+      // Loading takes as long as a model takes; the callable hands it to a thread of its own.
+      py::reinterpret_borrow<py::object>(raw)(verb, loaded, py::cpp_function([done](const py::object& error) {
+        done(error.is_none() ? Status() : internal_error(py::str(error).cast<std::string>()));
+      }));
+      return;
+    } catch (py::error_already_set& error) {
+      status = status_of(error);
+    } catch (const std::exception& error) {
+      status = internal_error(error.what());
+    }
+    done(std::move(status));
+  });
+}
+
+worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door) {
+  worker::WorkerOptions options;
+  options.python = py::module_::import("sys").attr("executable").cast<std::string>();
+  const py::list path = py::module_::import("argosy").attr("__path__");
+  options.package = py::str(path[0]).cast<std::string>();
+  for (char** variable = environ; *variable != nullptr; ++variable) options.environment.emplace_back(*variable);
+  options.door = std::move(door);
+  return options;
+}
+
+}  // namespace argosy::python

@@ -1,0 +1,131 @@
+#include "worker/arena.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace argosy::worker {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+std::size_t whole_pages(std::size_t size) { return (std::max<std::size_t>(size, 1) + kPage - 1) / kPage * kPage; }
+
+}  // namespace
+
+Result<std::shared_ptr<Arena>> Arena::create(const std::string& name, std::size_t capacity, std::size_t kept) {
+  auto memory = SharedMemory::create(name, whole_pages(capacity));
+  if (!memory.ok()) return memory.status();
+  const std::size_t size = memory->size();
+  std::shared_ptr<Arena> made(new Arena(*std::move(memory), kept));
+  made->state_.lock()->free.emplace(0, size);
+  return made;
+}
+
+Buffer Arena::allocate(std::size_t size) {
+  if (size > memory_.size()) return {};
+  const std::size_t pages = whole_pages(size);
+  std::uint64_t offset = 0;
+  {
+    auto state = state_.lock();
+    // The lowest that fits: memory that is in the caches is used again first.
+    const auto found = std::ranges::find_if(state->free, [&](const auto& one) { return one.second >= pages; });
+    if (found == state->free.end()) return {};
+    offset = found->first;
+    const std::size_t rest = found->second - pages;
+    state->free.erase(found);
+    if (rest != 0) state->free.emplace(offset + pages, rest);
+    state->blocks.emplace(offset, Block{.size = pages, .holders = 1});
+    state->touched = std::max<std::uint64_t>(state->touched, offset + pages);
+    state->used += pages;
+  }
+  return {owner(offset), memory_.data() + offset, size};
+}
+
+std::shared_ptr<void> Arena::owner(std::uint64_t offset) {
+  return {static_cast<void*>(memory_.data() + offset), [self = shared_from_this(), offset](void*) { self->release(offset); }};
+}
+
+void Arena::lend(std::uint64_t offset) {
+  auto state = state_.lock();
+  Block& block = state->blocks.at(offset);
+  ++block.holders;
+  ++block.lent;
+}
+
+bool Arena::returned(std::uint64_t offset) {
+  auto state = state_.lock();
+  const auto block = state->blocks.find(offset);
+  if (block == state->blocks.end() || block->second.lent == 0) return false;
+  --block->second.lent;
+  drop(*state, offset);
+  return true;
+}
+
+std::optional<Bytes> Arena::borrow(std::uint64_t offset, std::size_t size) {
+  std::uint64_t begin = 0;
+  {
+    auto state = state_.lock();
+    auto block = state->blocks.upper_bound(offset);
+    if (block == state->blocks.begin()) return {};
+    --block;
+    begin = block->first;
+    if (block->second.lent == 0 || offset - begin > block->second.size ||
+        size > block->second.size - (offset - begin)) {
+      return {};
+    }
+    ++block->second.holders;
+  }
+  return Bytes(owner(begin), memory_.data() + offset, size);
+}
+
+std::size_t Arena::used() const { return state_.lock()->used; }
+
+void Arena::release(std::uint64_t offset) {
+  auto state = state_.lock();
+  drop(*state, offset);
+}
+
+void Arena::drop(State& state, std::uint64_t offset) {
+  const auto block = state.blocks.find(offset);
+  if (--block->second.holders != 0) return;
+  std::size_t size = block->second.size;
+  state.blocks.erase(block);
+  state.used -= size;
+
+  auto after = state.free.lower_bound(offset);
+  if (after != state.free.end() && after->first == offset + size) {
+    size += after->second;
+    after = state.free.erase(after);
+  }
+  if (after != state.free.begin()) {
+    const auto before = std::prev(after);
+    if (before->first + before->second == offset) {
+      offset = before->first;
+      size += before->second;
+      state.free.erase(before);
+    }
+  }
+  state.free.emplace(offset, size);
+  if (offset + size < state.touched || state.touched <= offset + kept_) return;
+  const std::uint64_t keep = (offset + kept_) / kPage * kPage;
+  memory_.discard(keep, state.touched - keep);
+  state.touched = keep;
+}
+
+Result<PeerArena> PeerArena::create(const std::string& name, std::size_t capacity) {
+  auto memory = SharedMemory::create(name, whole_pages(capacity));
+  if (!memory.ok()) return memory.status();
+  return PeerArena(*std::move(memory));
+}
+
+std::optional<Bytes> PeerArena::view(std::uint64_t block, std::uint64_t offset, std::size_t size,
+                                     Released released) const {
+  if (block > offset || offset > memory_->size() || size > memory_->size() - offset) return {};
+  std::byte* const data = memory_->data() + offset;
+  std::shared_ptr<const void> owner(data, [memory = memory_, block, released = std::move(released)](const void*) {
+    released(block);
+  });
+  return Bytes(std::move(owner), data, size);
+}
+
+}  // namespace argosy::worker

@@ -1,0 +1,85 @@
+#pragma once
+
+// Channel: the server's end of what it shares with one worker process: rings, arenas
+// and cancellation flags. docs/worker-protocol.md has the bytes.
+//
+// Control memory, one page of head: u32 'ARGW', u32 version, u32 slots, u32 rings, then
+// each ring's capacity (u32). Then the flags, u32 per slot, then the rings, each
+// beginning on a page: work and results (one batch at a time), calls (worker to server)
+// and returns (server to worker), and the blocks that either side let go of.
+//
+// Thread: each function says whose.
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/guarded.h"
+#include "base/status.h"
+#include "worker/arena.h"
+#include "worker/message.h"
+#include "worker/process.h"
+#include "worker/ring.h"
+#include "worker/wire.h"
+
+namespace argosy::worker {
+
+inline constexpr std::uint32_t kSlots = 4096;
+
+class Channel : public std::enable_shared_from_this<Channel> {
+ public:
+  static Result<std::shared_ptr<Channel>> create(const std::string& name, std::size_t arena_bytes);
+
+  // 3, 4, 5, ... of the worker: control memory, the server's arena, the worker's arena, the event of `calls`.
+  std::vector<int> descriptors() const;
+  const Descriptor& event() const { return event_; }  // readable: look at calls
+  std::shared_ptr<const void> memory() const { return control_; }
+  std::span<std::atomic<std::uint32_t>> flags() const;
+
+  // Tensors of one message. The end of a tensor of the worker's is told to it.
+  Exchange exchange();
+  void take_back(const std::vector<std::uint64_t>& lent);  // of a message that was not sent
+
+  // Any thread.
+  void send_return(Writer message);
+  // The keeper's. False: some did not fit yet.
+  bool flush_returns();
+
+  // The runner's, but the first message is the keeper's before there is a runner.
+  Status send_work(Writer& message);
+  RingReader& results() { return results_; }
+  RingReader& calls() { return calls_; }  // the keeper's
+
+  // A record as it was sent, wherever it travelled. internal: nonsense.
+  Result<Bytes> open(std::string record);
+
+  // Blocks that the worker let go of. False: it said nonsense. Any thread.
+  bool collect_returned();
+
+ private:
+  struct Returns {
+    RingWriter ring;
+    std::deque<std::string> waiting;
+  };
+  struct Released {
+    RingWriter ring;
+    std::vector<std::uint64_t> waiting;
+  };
+
+  Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> ours, PeerArena theirs, Descriptor event);
+  void released(std::uint64_t block);
+  bool spill(Writer& message);
+
+  const std::shared_ptr<SharedMemory> control_;
+  const std::shared_ptr<Arena> ours_;
+  const PeerArena theirs_;
+  const Descriptor event_;
+  RingWriter work_;
+  RingReader results_, calls_;
+  Guarded<Returns> returns_;
+  Guarded<RingReader> returned_;
+  Guarded<Released> released_;
+};
+
+}  // namespace argosy::worker

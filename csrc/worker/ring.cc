@@ -1,0 +1,96 @@
+#include "worker/ring.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <ctime>
+
+namespace argosy::worker {
+namespace {
+
+constexpr std::uint32_t kWrap = 0xffffffff;
+constexpr std::uint32_t kAll = 0x7fffffff;
+
+std::uint32_t padded(std::size_t size) { return static_cast<std::uint32_t>((size + 4 + 7) / 8 * 8); }
+
+// Shared between processes: the PRIVATE forms would look in this process only.
+void futex_wake(std::atomic<std::uint32_t>& word) { syscall(SYS_futex, &word, FUTEX_WAKE, kAll, nullptr, nullptr, 0); }
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen, const timespec* until) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, seen, until, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+void store_length(std::byte* at, std::uint32_t length) { std::memcpy(at, &length, sizeof length); }
+
+}  // namespace
+
+bool RingWriter::push(std::span<const std::byte> record) {
+  assert(record.size() <= place_.longest());
+  const std::uint32_t capacity = place_.capacity();
+  const std::uint32_t need = padded(record.size());
+  const std::uint32_t at = tail_ & (capacity - 1);
+  const std::uint32_t skip = capacity - at < need ? capacity - at : 0;
+  // Acquire: the reader is done with the bytes before its head.
+  const std::uint32_t used = tail_ - place_.head().load(std::memory_order_acquire);
+  if (used > capacity || capacity - used < need + skip) return false;
+  if (skip != 0) store_length(place_.data() + at, kWrap);
+  std::byte* const to = place_.data() + ((tail_ + skip) & (capacity - 1));
+  store_length(to, static_cast<std::uint32_t>(record.size()));
+  if (!record.empty()) std::memcpy(to + 4, record.data(), record.size());
+  tail_ += skip + need;
+  // Who sees the tail sees the record; and the look at `sleeping` comes after it, as the
+  // sleeper's look at the tail comes after it said that it sleeps.
+  place_.tail().store(tail_, std::memory_order_seq_cst);
+  if (place_.sleeping().load(std::memory_order_seq_cst) != 0) futex_wake(place_.tail());
+  return true;
+}
+
+RingReader::Found RingReader::pop(std::string& to) {
+  const std::uint32_t capacity = place_.capacity();
+  for (;;) {
+    const std::uint32_t waiting = place_.tail().load(std::memory_order_acquire) - head_;
+    if (waiting == 0) return Found::nothing;
+    if (waiting > capacity || waiting % 8 != 0) return Found::corrupt;
+    const std::uint32_t at = head_ & (capacity - 1);
+    std::uint32_t length = 0;
+    std::memcpy(&length, place_.data() + at, sizeof length);
+    if (length == kWrap) {
+      if (capacity - at > waiting) return Found::corrupt;
+      head_ += capacity - at;
+      place_.head().store(head_, std::memory_order_release);
+      continue;
+    }
+    if (length > place_.longest() || padded(length) > waiting || padded(length) > capacity - at) return Found::corrupt;
+    to.assign(reinterpret_cast<const char*>(place_.data() + at + 4), length);
+    head_ += padded(length);
+    place_.head().store(head_, std::memory_order_release);
+    return Found::record;
+  }
+}
+
+void RingReader::wait(TimePoint deadline) {
+  // A wake() that falls between the look at `woken_` and the sleep is not seen by the
+  // kernel, whose word is the tail: so nobody sleeps longer than a slice at a time.
+  constexpr auto kSlice = std::chrono::milliseconds(20);
+  place_.sleeping().store(1, std::memory_order_seq_cst);
+  const std::uint32_t seen = place_.tail().load(std::memory_order_seq_cst);
+  if (seen == head_ && !woken_.exchange(false, std::memory_order_acq_rel)) {
+    const auto since = std::min(deadline, SteadyClock().now() + kSlice).time_since_epoch();
+    timespec until{};
+    until.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(since).count();
+    until.tv_nsec = (since - std::chrono::seconds(until.tv_sec)).count();
+    futex_wait(place_.tail(), seen, &until);
+  }
+  place_.sleeping().store(0, std::memory_order_relaxed);
+}
+
+void RingReader::wake() {
+  woken_.store(true, std::memory_order_release);
+  futex_wake(place_.tail());
+}
+
+}  // namespace argosy::worker

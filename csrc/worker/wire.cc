@@ -1,0 +1,240 @@
+#include "worker/wire.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "tensor/rows.h"
+#include "tensor/strings.h"
+
+namespace argosy::worker {
+namespace {
+
+using infer::Parameter;
+using infer::Parameters;
+using tensor::Tensor;
+
+enum Where : std::uint8_t { kInMessage = 0, kWritersArena = 1, kReadersArena = 2 };
+constexpr std::uint8_t kStart = 1, kEnd = 2;
+
+Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::vector<std::uint64_t>& lent) {
+  if (!tensor.data.on_host()) {
+    return unsupported("tensor '" + tensor.name + "' is in device memory; Python models take host memory");
+  }
+  const std::size_t size = tensor.data.size();
+  std::uint64_t block = 0;
+  if (size > kInline) {
+    // The one copy of a large tensor: received bytes are not in the worker's arena.
+    Buffer buffer = exchange.ours->allocate(size);
+    if (!buffer) {
+      return resource_exhausted("tensor '" + tensor.name + "' of " + std::to_string(size) +
+                                " bytes does not fit in the worker's shared memory of " +
+                                std::to_string(exchange.ours->capacity()) + " bytes, of which " +
+                                std::to_string(exchange.ours->used()) + " are in use");
+    }
+    std::memcpy(buffer.data(), tensor.data.data(), size);
+    block = exchange.ours->offset_of(buffer.data());
+    exchange.ours->lend(block);
+    lent.push_back(block);
+  }
+  to.number(static_cast<std::uint16_t>(tensor.name.size()))
+      .number(static_cast<std::uint8_t>(tensor.dtype))
+      .number(static_cast<std::uint8_t>(size > kInline ? kWritersArena : kInMessage))
+      .number(static_cast<std::uint32_t>(tensor.shape.rank()))
+      .number(block)
+      .number(block)
+      .number(static_cast<std::uint64_t>(size))
+      .raw(tensor.name)
+      .align(8);
+  for (const std::int64_t dim : tensor.shape) to.number(dim);
+  if (size <= kInline) {
+    to.align(16).raw({reinterpret_cast<const char*>(tensor.data.data()), size});
+  }
+  return {};
+}
+
+Result<Tensor> read_tensor(Reader& from, const Bytes& message, const Exchange& exchange) {
+  Tensor tensor;
+  const auto name_size = from.number<std::uint16_t>();
+  const auto dtype = from.number<std::uint8_t>();
+  const auto where = from.number<std::uint8_t>();
+  const auto rank = from.number<std::uint32_t>();
+  const auto block = from.number<std::uint64_t>();
+  const auto offset = from.number<std::uint64_t>();
+  const auto size = from.number<std::uint64_t>();
+  tensor.name = from.raw(name_size);
+  from.align(8);
+  if (from.failed() || rank > 64 || dtype >= tensor::kDTypes) return internal_error("a tensor's head is malformed");
+  tensor.dtype = static_cast<tensor::DType>(dtype);
+  for (std::uint32_t i = 0; i < rank; ++i) tensor.shape.push_back(from.number<std::int64_t>());
+
+  std::optional<Bytes> bytes;
+  if (where == kInMessage) {
+    from.align(16);
+    const std::size_t at = from.at();
+    if (from.raw(size).size() == size && !from.failed()) bytes = message.slice(at, size);
+  } else if (where == kWritersArena) {
+    bytes = exchange.theirs->view(block, offset, size, exchange.released);
+  } else if (where == kReadersArena) {
+    bytes = exchange.ours->borrow(offset, size);
+    // The worker holds what it passes on until it hears of this end.
+    if (bytes) {
+      std::shared_ptr<const void> owner(bytes->data(), [held = bytes->owner(), block, released = exchange.released](
+                                                           const void*) { released(block); });
+      bytes = Bytes(std::move(owner), bytes->data(), size);
+    }
+  }
+  if (!bytes) return internal_error("tensor '" + tensor.name + "' names memory that is not there");
+
+  const auto count = tensor.shape.element_count();
+  const auto expected = tensor::byte_size(tensor.dtype, tensor.shape);
+  const bool fits = tensor.dtype == tensor::DType::bytes
+                        ? count && tensor::check_strings(bytes->span(), static_cast<std::size_t>(*count)).fault ==
+                                       tensor::StringsFault::none
+                        : expected && *expected == size;
+  if (!fits) {
+    return internal_error("tensor '" + tensor.name + "' has " + std::to_string(size) + " bytes, which do not make " +
+                          std::string(to_string(tensor.dtype)) + " " + to_string(tensor.shape));
+  }
+  tensor.data = *std::move(bytes);
+  return tensor;
+}
+
+void write_parameters(const Parameters& parameters, Writer& to) {
+  for (const Parameter& parameter : parameters) {
+    to.number(static_cast<std::uint8_t>(parameter.value.index())).text(parameter.name);
+    if (const auto* flag = std::get_if<bool>(&parameter.value)) {
+      to.number(static_cast<std::uint8_t>(*flag));
+    } else if (const auto* whole = std::get_if<std::int64_t>(&parameter.value)) {
+      to.number(*whole);
+    } else if (const auto* real = std::get_if<double>(&parameter.value)) {
+      to.number(*real);
+    } else {
+      to.text(std::get<std::string>(parameter.value));
+    }
+  }
+}
+
+Parameters read_parameters(Reader& from, std::size_t count) {
+  Parameters parameters;
+  for (std::size_t i = 0; i < count && !from.failed(); ++i) {
+    const auto kind = from.number<std::uint8_t>();
+    Parameter parameter{std::string(from.text()), false};
+    if (kind == 0) parameter.value = from.number<std::uint8_t>() != 0;
+    if (kind == 1) parameter.value = from.number<std::int64_t>();
+    if (kind == 2) parameter.value = from.number<double>();
+    if (kind == 3) parameter.value = std::string(from.text());
+    parameters.push_back(std::move(parameter));
+  }
+  return parameters;
+}
+
+}  // namespace
+
+Status write_request(const infer::Request& request, std::uint64_t handle, TimePoint now, Exchange& exchange,
+                     Writer& to, std::vector<std::uint64_t>& lent) {
+  std::int64_t left = -1;
+  if (request.deadline != TimePoint::max()) {
+    left = std::max<std::int64_t>(0, std::chrono::duration_cast<Micros>(request.deadline - now).count());
+  }
+  const auto* number = std::get_if<std::uint64_t>(&request.sequence.id);
+  const auto* text = std::get_if<std::string>(&request.sequence.id);
+  const auto present = [](const Tensor& input) { return !input.name.empty(); };
+  to.number(handle)
+      .number(request.priority)
+      .number(request.timeout_us)
+      .number(left)
+      .number(number != nullptr ? *number : std::uint64_t{0})
+      .number(request.rows)
+      .number(static_cast<std::uint8_t>(request.sequence.id.index()))
+      .number(static_cast<std::uint8_t>((request.sequence.start ? kStart : 0) | (request.sequence.end ? kEnd : 0)))
+      .number(static_cast<std::uint16_t>(std::ranges::count_if(request.inputs, present)))
+      .number(static_cast<std::uint16_t>(request.wanted.size()))
+      .number(static_cast<std::uint16_t>(request.parameters.size()))
+      .number(std::uint32_t{0})
+      .text(request.id)
+      .text(request.trace_id)
+      .text(text != nullptr ? *text : std::string());
+  for (const std::string& name : request.wanted) to.text(name);
+  write_parameters(request.parameters, to);
+  for (const Tensor& input : request.inputs) {
+    if (!present(input)) continue;
+    if (Status status = write_tensor(input, exchange, to, lent); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status write_response(const infer::Response& response, Exchange& exchange, Writer& to,
+                      std::vector<std::uint64_t>& lent) {
+  to.number(static_cast<std::uint8_t>(response.status.code()))
+      .number(std::uint8_t{0})
+      .number(static_cast<std::uint16_t>(response.outputs.size()))
+      .number(static_cast<std::uint16_t>(response.parameters.size()))
+      .number(std::uint16_t{0})
+      .text(response.status.message());
+  write_parameters(response.parameters, to);
+  for (const Tensor& output : response.outputs) {
+    if (Status status = write_tensor(output, exchange, to, lent); !status.ok()) return status;
+  }
+  return {};
+}
+
+Result<infer::Response> read_response(Reader& from, const Bytes& message, const Exchange& exchange) {
+  infer::Response response;
+  const auto code = from.number<std::uint8_t>();
+  from.number<std::uint8_t>();
+  const auto outputs = from.number<std::uint16_t>();
+  const auto parameters = from.number<std::uint16_t>();
+  from.number<std::uint16_t>();
+  const std::string text(from.text());
+  response.parameters = read_parameters(from, parameters);
+  for (std::uint16_t i = 0; i < outputs && !from.failed(); ++i) {
+    auto output = read_tensor(from, message, exchange);
+    if (!output.ok()) return output.status();
+    response.outputs.push_back(*std::move(output));
+  }
+  if (from.failed()) return internal_error("a response is cut off");
+  if (code != 0) {
+    const bool known = code <= static_cast<std::uint8_t>(StatusCode::internal);
+    response.status = Status(known ? static_cast<StatusCode>(code) : StatusCode::internal, text);
+    response.outputs.clear();
+  }
+  return response;
+}
+
+Result<infer::RequestPtr> read_request(Reader& from, const Bytes& message, const Exchange& exchange, TimePoint now) {
+  auto request = std::make_unique<infer::Request>();
+  from.number<std::uint64_t>();
+  request->priority = from.number<std::uint64_t>();
+  request->timeout_us = from.number<std::uint64_t>();
+  const auto left = from.number<std::int64_t>();
+  const auto number = from.number<std::uint64_t>();
+  from.number<std::uint32_t>();
+  const auto kind = from.number<std::uint8_t>();
+  const auto flags = from.number<std::uint8_t>();
+  const auto inputs = from.number<std::uint16_t>();
+  const auto wanted = from.number<std::uint16_t>();
+  const auto parameters = from.number<std::uint16_t>();
+  from.number<std::uint32_t>();
+  request->id = from.text();
+  request->trace_id = from.text();
+  const std::string_view sequence = from.text();
+  if (kind == 1) request->sequence.id = number;
+  if (kind == 2) request->sequence.id = std::string(sequence);
+  request->sequence.start = (flags & kStart) != 0;
+  request->sequence.end = (flags & kEnd) != 0;
+  constexpr std::int64_t kYear = std::int64_t{365} * 24 * 3600 * 1'000'000;
+  if (left >= 0 && left < kYear) request->deadline = now + Micros(left);
+  for (std::uint16_t i = 0; i < wanted && !from.failed(); ++i) request->wanted.emplace_back(from.text());
+  request->parameters = read_parameters(from, parameters);
+  for (std::uint16_t i = 0; i < inputs && !from.failed(); ++i) {
+    auto input = read_tensor(from, message, exchange);
+    if (!input.ok()) return input.status();
+    request->bytes += input->data.size();
+    request->inputs.push_back(*std::move(input));
+  }
+  if (from.failed()) return internal_error("a request is cut off");
+  return request;
+}
+
+}  // namespace argosy::worker

@@ -1,0 +1,84 @@
+#pragma once
+
+// Worker: one life of one model process: started, initialised, given batches, watched,
+// ended. A new process is a new Worker, so nothing of a dead one can leak into it.
+//
+// Whatever way it ends, each request it held is answered: those kept here by the keeper,
+// those of the runner's batch by execute(), all with the same reason.
+//
+// Thread: start() and serve() the keeper's, which must live as long as the process;
+// execute() the runner's; the rest any.
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backend/backend.h"
+#include "base/time.h"
+#include "worker/channel.h"
+#include "worker/in_flight.h"
+#include "worker/outgoing_calls.h"
+#include "worker/process.h"
+
+namespace argosy::worker {
+
+struct WorkerSettings {
+  model::SpecPtr spec;
+  std::string instance;                          // name, for messages and logs
+  Launch launch;                                 // its descriptors are filled in here
+  std::vector<std::pair<std::string, std::string>> initialize;  // what the process is told first
+  std::size_t arena_bytes = 0;                   // each direction
+  Nanos execute_limit{0};                        // 0: a batch may take for ever
+  Nanos finalize_limit = std::chrono::seconds(30);
+};
+
+class Worker : public std::enable_shared_from_this<Worker> {
+ public:
+  static Result<std::shared_ptr<Worker>> start(WorkerSettings settings, std::shared_ptr<Door> door);
+  ~Worker();
+
+  // Until the process has ended; returns why. `ready` is called once, when the model
+  // is initialised.
+  Status serve(const std::function<void()>& ready);
+
+  Status execute(backend::Batch& batch);
+
+  void finalize();                   // let it end by itself, soon
+  void kill(std::string why);        // now
+  void stop_at(TimePoint deadline);  // killed then, if it still lives
+
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
+  int process_id() const { return process_.id(); }
+
+ private:
+  Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::shared_ptr<Door> door, Process process,
+         Descriptor wake);
+
+  Status send_initialize();
+  void relay(int descriptor, std::string& partial, bool errors);
+  void log_line(std::string_view line, bool errors);
+  // Not ok: the worker speaks nonsense.
+  Status read_calls(const std::function<void()>& ready);
+  Status read_call(const std::string& record, const std::function<void()>& ready);
+  Status read_results(const std::string& record, backend::Batch& batch, std::vector<Handle>& handles);
+  Status ended();
+
+  const WorkerSettings settings_;
+  const std::shared_ptr<Channel> channel_;
+  const std::shared_ptr<OutgoingCalls> calls_;
+  InFlight in_flight_;
+  Process process_;
+  const Descriptor wake_;
+  std::atomic<bool> dead_{false};
+  std::atomic<bool> finalizing_{false};
+  std::atomic<Nanos::rep> stop_at_;         // since the clock's epoch
+  bool initialised_ = false;                // keeper's
+  std::string last_errors_;                 // keeper's: the end of its standard error
+  std::optional<Status> initialize_failed_;  // keeper's
+  Guarded<std::string> killed_because_;
+  Guarded<Status> end_;
+};
+
+}  // namespace argosy::worker

@@ -1,0 +1,135 @@
+"""The program of a model's process: start, initialise, execute until told to end.
+
+Threads: the main thread runs the model; one more reads answers of other models once
+the first of them is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import struct
+import sys
+import traceback
+
+from argosy.errors import ArgosyError
+from argosy.worker.channel import Channel
+from argosy.worker.host import Failure, ModelPlace
+from argosy.worker.process_host import ProcessHost
+from argosy.worker.rings import check_machine, push_waiting
+from argosy.worker.wire import read_requests
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_EXECUTE, _INITIALIZE = ord("E"), ord("I")
+
+
+def main(server: int) -> None:
+    """Runs until the server says so, or ends. `server`: its process id."""
+    _die_with(server)
+    faulthandler.enable()
+    check_machine()
+    # The command line is the model's to read, and ours is not meant for it.
+    del sys.argv[1:]
+    channel = Channel()
+    settings = _settings(channel)
+    decoupled = settings["decoupled"] == "1"
+    host = ProcessHost(channel, decoupled)
+    try:
+        runner = _start(host, settings)
+    except ArgosyError as error:
+        host.initialized(Failure(error.code, error.message))
+        _leave(1)
+    except Exception as error:
+        traceback.print_exc()
+        host.initialized(Failure("internal", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
+        _leave(1)
+    host.initialized(None)
+
+    outputs = tuple(name for name in settings["outputs"].split("\n") if name)
+    work, results, memory = channel.work, channel.results, channel.memory
+    while True:
+        record = work.pop()
+        if record is None:
+            memory.inputs.flush()
+            work.wait()
+            continue
+        message = channel.open(record)
+        if message[0] != _EXECUTE:
+            runner.finalize()
+            _leave(0)
+        received = read_requests(message, memory, outputs)
+        host.begin(received)
+        runner.execute([one.request for one in received])
+        answer = channel.fit(host.end(received), results)
+        # Before the wait for the next batch, or its memory would be held until then.
+        del message, record, received
+        memory.inputs.flush()
+        push_waiting(results, answer)
+        results.wake()
+
+
+def _start(host: ProcessHost, settings: dict[str, str]):  # type: ignore[no-untyped-def]
+    from argosy.models import open_runner
+
+    place = ModelPlace(
+        model_file=settings["model_file"],
+        directory=settings["directory"],
+        version_directory=settings["version_directory"],
+        name=settings["model_name"],
+        version=int(settings["model_version"]),
+        config=settings["model_config"],
+        instance_name=settings["instance_name"],
+        kind=settings["kind"],
+        device=int(settings["device"]),
+    )
+    threads = int(settings["cpu_threads"])
+    runner = open_runner(host, place)
+    torch = sys.modules.get("torch")
+    if torch is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads)
+    runner.initialize(
+        {
+            "model_config": place.config,
+            "model_instance_kind": place.kind,
+            "model_instance_name": place.instance_name,
+            "model_instance_device_id": settings["device"],
+            "model_repository": place.directory,
+            "model_version": settings["model_version"],
+            "model_name": place.name,
+        }
+    )
+    return runner
+
+
+def _settings(channel: Channel) -> dict[str, str]:
+    while True:
+        record = channel.work.pop()
+        if record is not None:
+            break
+        channel.work.wait()
+    message = channel.open(record)
+    (count,) = struct.unpack_from("<I", message, 4)
+    at = 8
+    texts = []
+    for _ in range(2 * count):
+        (size,) = struct.unpack_from("<I", message, at)
+        texts.append(message[at + 4 : at + 4 + size].decode("utf-8", "surrogateescape"))
+        at += 4 + size
+    return dict(zip(texts[::2], texts[1::2]))
+
+
+def _die_with(server: int) -> None:
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, b"argosy-model", 0, 0, 0)
+    if os.getppid() != server:  # it ended before the line above
+        os._exit(1)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that a model left running must not keep the process.
+    os._exit(code)

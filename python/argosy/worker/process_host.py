@@ -1,0 +1,304 @@
+"""The Host of a real worker process: answers, calls and questions over the rings.
+
+Answers given while execute() runs are collected and leave together when it returns;
+those of decoupled models, and late ones, leave at once.
+
+Threads: any. One lock per ring; nothing else is held while a callback runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import time
+from itertools import count
+from typing import Callable, Mapping, Optional, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from argosy.errors import Unsupported, error_of
+from argosy.worker.channel import Channel
+from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
+from argosy.worker.rings import push_waiting
+from argosy.worker.wire import CODE_OF, Received, put_call, put_response, read_response, take_back
+
+_LEVELS = {"error": 0, "warning": 1, "info": 2, "verbose": 3}
+_EVENT = (1).to_bytes(8, "little")
+
+
+class _Known:
+    """What is remembered of a request that is not answered."""
+
+    __slots__ = ("deadline", "id", "trace")
+
+    def __init__(self, deadline: Optional[float], identity: str, trace: str) -> None:
+        self.deadline = deadline
+        self.id = identity
+        self.trace = trace
+
+
+class ProcessHost:
+    """See argosy.worker.host.Host."""
+
+    def __init__(self, channel: Channel, decoupled: bool) -> None:
+        self._channel = channel
+        self._decoupled = decoupled
+        self._lock = threading.Lock()
+        self._batch: dict[int, Optional[bytearray]] = {}  # handle -> answer, while execute() runs
+        self._known: dict[int, _Known] = {}
+        self._calls_lock = threading.Lock()
+        self._numbers = count(1)
+        self._waiting: dict[int, OnResponse] = {}
+        self._reader: Optional[threading.Thread] = None
+
+    # The main loop's.
+
+    def begin(self, received: Sequence[Received]) -> None:
+        """A batch is about to be executed."""
+        known = {r.request.handle: _Known(r.deadline, r.request.id, r.request.traceparent) for r in received}
+        with self._lock:
+            self._known.update(known)
+            if not self._decoupled:
+                self._batch = dict.fromkeys(known)
+
+    def end(self, received: Sequence[Received]) -> bytearray:
+        """The batch was executed: the message with its answers."""
+        with self._lock:
+            answers, self._batch = self._batch, {}
+        message = bytearray(b"R\0\0\0")
+        message += (0 if self._decoupled else len(received)).to_bytes(4, "little")
+        if not self._decoupled:
+            for one in received:
+                handle = one.request.handle
+                answer = answers[handle]
+                message += bytes(-len(message) & 15)
+                message += handle.to_bytes(8, "little")
+                message += b"\0\0\0\0\0\0\0\0" if answer is not None else b"\1\0\0\0\0\0\0\0"
+                if answer is not None:
+                    message += answer
+        return message
+
+    # Requests of this model.
+
+    def respond(self, handle: int, response: Optional[InferResponse], final: bool) -> None:
+        known = self._known.get(handle)
+        if known is None:
+            return
+        lent: list[int] = []
+        body = bytearray()
+        if response is not None:
+            try:
+                put_response(body, response, self._channel.memory, lent)
+            except BaseException:
+                take_back(lent, self._channel.memory.outputs)
+                raise
+        with self._lock:
+            if final:
+                self._known.pop(handle, None)
+            if response is not None and handle in self._batch and self._batch[handle] is None:
+                self._batch[handle] = body
+                return
+            answered = handle in self._batch
+        if answered:  # the word that an answered stream has ended
+            take_back(lent, self._channel.memory.outputs)
+            return
+        message = bytearray(b"r\0\0\0\0\0\0\0")
+        message[1] = final
+        message[2] = response is not None
+        message += handle.to_bytes(8, "little")
+        message += body
+        self._call(message)
+
+    def reschedule(self, handle: int) -> None:
+        raise Unsupported("giving a request back to the scheduler (reschedule) is not served yet")
+
+    def is_cancelled(self, handle: int) -> bool:
+        if self._channel.flags[handle & 0xFFFFFFFF] == handle >> 32:
+            return True
+        known = self._known.get(handle)
+        return known is not None and known.deadline is not None and time.monotonic() > known.deadline
+
+    def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        if kind.hasobject or size == 0:
+            return np.empty(shape, kind)
+        outputs = self._channel.memory.outputs
+        return outputs.array(outputs.allocate(size), size).view(kind).reshape(shape)
+
+    # Other models.
+
+    def infer(self, call: InferCall) -> InferResponse:
+        done = threading.Lock()
+        done.acquire()
+        answers: list[InferResponse] = []
+
+        def on_response(response: Optional[InferResponse], final: bool) -> None:
+            if response is not None:
+                answers.append(response)
+            if final:
+                done.release()
+
+        self.infer_async(call, on_response)
+        done.acquire()
+        if len(answers) > 1:
+            text = f"model '{call.model}' sent {len(answers)} responses, expected one; call it as decoupled"
+            return InferResponse(failure=Failure("unsupported", text))
+        return answers[0] if answers else InferResponse()
+
+    def infer_async(self, call: InferCall, on_response: OnResponse) -> int:
+        parents = [self._known[handle] for handle in call.parents if handle in self._known]
+        deadlines = [parent.deadline for parent in parents]
+        until = None if None in deadlines or not deadlines else max(d for d in deadlines if d is not None)
+        if call.timeout_us:
+            own = time.monotonic() + call.timeout_us / 1e6
+            until = own if until is None else min(until, own)
+        left = -1 if until is None else max(0, int((until - time.monotonic()) * 1e6))
+        trace = parents[0].trace if parents else ""
+
+        number = next(self._numbers)
+        name = call.model.encode()
+        message = bytearray(b"b\0\0\0\0\0\0\0")
+        message += number.to_bytes(8, "little") + call.version.to_bytes(8, "little", signed=True)
+        message += len(call.parents).to_bytes(4, "little") + len(name).to_bytes(4, "little") + name
+        message += bytes(-len(message) & 7)
+        for handle in call.parents:
+            message += handle.to_bytes(8, "little")
+        lent: list[int] = []
+        try:
+            put_call(message, call, left, trace, self._channel.memory, lent)
+        except BaseException:
+            take_back(lent, self._channel.memory.outputs)
+            raise
+        self._expect(number, on_response)
+        self._call(message)
+        return number
+
+    def cancel(self, call: int) -> None:
+        self._call(bytearray(b"c\0\0\0\0\0\0\0" + call.to_bytes(8, "little")))
+
+    def load_model(self, name: str, config: str, files: Mapping[str, bytes]) -> None:
+        parameters = {path: base64.b64encode(content).decode() for path, content in files.items()}
+        self._control("load", {"model": name, "config": config, "files": parameters})
+
+    def unload_model(self, name: str, unload_dependents: bool) -> None:
+        self._control("unload", {"model": name, "unload_dependents": unload_dependents})
+
+    def is_model_ready(self, name: str, version: str) -> bool:
+        raw = name.encode()
+        number = int(version) if version else -1
+
+        def message(identity: bytes) -> bytearray:
+            body = bytearray(b"q\0\0\0\0\0\0\0") + identity + number.to_bytes(8, "little", signed=True)
+            return body + len(raw).to_bytes(4, "little") + raw
+
+        return bool(self._ask(message).parameters.get("ready", False))
+
+    def _control(self, verb: str, arguments: Mapping[str, object]) -> None:
+        def message(identity: bytes) -> bytearray:
+            body = bytearray(b"m\0\0\0\0\0\0\0") + identity
+            for text in (verb, json.dumps(arguments)):
+                raw = text.encode()
+                body += len(raw).to_bytes(4, "little") + raw
+            return body
+
+        self._ask(message)
+
+    def _ask(self, message: Callable[[bytes], bytearray]) -> InferResponse:
+        done = threading.Lock()
+        done.acquire()
+        answers: list[InferResponse] = []
+
+        def on_response(response: Optional[InferResponse], final: bool) -> None:
+            answers.append(response or InferResponse())
+            done.release()
+
+        number = next(self._numbers)
+        self._expect(number, on_response)
+        self._call(message(number.to_bytes(8, "little")))
+        done.acquire()
+        failure = answers[0].failure
+        if failure is not None:
+            raise error_of(failure.code, failure.message)
+        return answers[0]
+
+    # Log and metrics.
+
+    def log(self, level: str, message: str, handle: Optional[int] = None) -> None:
+        known = self._known.get(handle) if handle is not None else None
+        body = bytearray(b"l")
+        body.append(_LEVELS.get(level, 2))
+        for text in (known.id if known else "", message):
+            raw = text.encode("utf-8", "replace")
+            body += len(raw).to_bytes(4, "little") + raw
+        self._call(body)
+
+    def make_family(self, name: str, description: str, kind: str) -> int:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    def drop_family(self, family: int) -> None:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    def make_metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float]) -> int:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    def drop_metric(self, metric: int) -> None:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    def update_metric(self, metric: int, operation: str, value: float) -> None:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    def metric_value(self, metric: int) -> float:
+        raise Unsupported("custom metrics of Python models are not served yet")
+
+    # The start's answer.
+
+    def initialized(self, failure: Optional[Failure]) -> None:
+        """Tells the server that the model is ready, or why not."""
+        code = CODE_OF.get(failure.code, CODE_OF["internal"]) if failure else 0
+        raw = failure.message.encode("utf-8", "replace") if failure else b""
+        body = bytearray(b"I")
+        body.append(code)
+        body += len(raw).to_bytes(4, "little") + raw
+        self._call(body)
+
+    # The rings.
+
+    def _call(self, message: bytearray) -> None:
+        channel = self._channel
+        channel.memory.inputs.flush()
+        record = channel.fit(message, channel.calls)
+        with self._calls_lock:
+            push_waiting(channel.calls, record)
+        os.write(channel.event, _EVENT)
+
+    def _expect(self, number: int, on_response: OnResponse) -> None:
+        with self._lock:
+            self._waiting[number] = on_response
+            if self._reader is None:
+                self._reader = threading.Thread(target=self._read_returns, name="argosy-returns", daemon=True)
+                self._reader.start()
+
+    def _read_returns(self) -> None:
+        channel = self._channel
+        while True:
+            record = channel.returns.pop()
+            if record is None:
+                channel.memory.inputs.flush()
+                channel.returns.wait()
+                continue
+            message = channel.open(record)
+            final = bool(message[1])
+            number = int.from_bytes(message[8:16], "little")
+            response: Optional[InferResponse] = read_response(message, 16, channel.memory)
+            with self._lock:
+                on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)
+            if on_response is None:
+                continue
+            if final and response is not None and not response.outputs and response.failure is None:
+                response = response if response.parameters else None
+            on_response(response, final)
+            del message, response, on_response
