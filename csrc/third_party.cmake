@@ -1,5 +1,5 @@
 # The sources of others, as static position-independent libraries:
-#   argosy_nghttp2 argosy_llhttp argosy_simdjson argosy_zlib argosy_tls argosy_gtest
+#   argosy_nghttp2 argosy_llhttp argosy_zlib argosy_tls argosy_gtest
 #
 # None of them is kept in this repository. Each comes from the folder that
 # -DARGOSY_<NAME>_SOURCE=... names, or else from a source distribution on the Python
@@ -59,11 +59,6 @@ argosy_source(llhttp_dir llhttp httptools 0.9.0 d484ebb7e3a3f3597b0f645fbd1b8563
   ONLY vendor/llhttp INSIDE vendor/llhttp)
 file(GLOB llhttp_sources ${llhttp_dir}/src/*.c)
 argosy_foreign(llhttp SOURCES ${llhttp_sources} INCLUDE ${llhttp_dir}/include)
-
-# JSON reading: simdjson 3.12.3
-argosy_source(simdjson_dir simdjson pysimdjson 7.0.2 44cf276e48912a3b9c7ca362c14da8420a7ac15a9f1a16ec95becff86db3904a
-  ONLY simdjson/simdjson.cpp simdjson/simdjson.h INSIDE simdjson)
-argosy_foreign(simdjson SOURCES ${simdjson_dir}/simdjson.cpp INCLUDE ${simdjson_dir})
 
 # zlib, BoringSSL and GoogleTest all ship inside one source distribution.
 set(grpcio grpcio 1.85.1 5f530287d5de5f7f66089ead81de44f6787162944dab3922efa65dfdff108a1d)

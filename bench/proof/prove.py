@@ -249,8 +249,10 @@ def json_in(server: Served, requests: int = 100) -> Line:
     """Server CPU of requests whose 150,528 floats come as JSON text."""
     values = np.random.default_rng(3).random(150_528, dtype=np.float32)
     wanted = [{"name": "OUTPUT0", "parameters": {"binary_data": True}}]
-    tensor = {"name": "INPUT0", "datatype": "FP32", "shape": [values.size], "data": values.tolist()}
-    body = json.dumps({"inputs": [tensor], "outputs": wanted}).encode()
+    # The shortest text of each float, as clients in most languages write it: 1.5 MB.
+    data = ",".join(np.format_float_positional(value, unique=True) for value in values)
+    tensor = f'{{"name":"INPUT0","datatype":"FP32","shape":[{values.size}],"data":[{data}]}}'
+    body = f'{{"inputs":[{tensor}],"outputs":{json.dumps(wanted)}}}'.encode()
     connection = http.client.HTTPConnection(server.http)
     before = server.process.cpu_times()
     for _ in range(requests):

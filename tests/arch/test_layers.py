@@ -49,7 +49,6 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "openssl/": ("net/tls",),
     "nghttp2/": ("http2/",),
     "llhttp.h": ("http1/",),
-    "simdjson.h": ("kserve/",),
     "zlib.h": ("kserve/",),
     "cuda": ("device/cuda/", "backend/*/cuda/"),
     "cublas": ("backend/*/cuda/",),
@@ -59,7 +58,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "netinet/": ("net/",),
 }
 # Of these, at most so many files may hold the header, wherever they are.
-ONE_FILE = ("nghttp2/", "llhttp.h", "simdjson.h", "zlib.h")
+ONE_FILE = ("nghttp2/", "llhttp.h", "zlib.h")
 
 # Rooms of values in and values out: nothing here may wait, lock or look at a clock.
 PURE = {"sched", "http1", "http2", "grpc", "kserve", "model", "tensor", "assemble"}
