@@ -88,9 +88,7 @@ void HttpConnection::start(const net::IoToken& io) {
   first_byte_ = connection_.loop().now(io);
   const kserve::Route route = port_ == HttpPort::metrics ? kserve::route_metrics_port(head.method, head.path())
                                                          : kserve::route_http(head.method, head.path());
-  if (services_.options.access_log) {
-    log(LogLevel::info, connection_.peer() + " " + std::string(head.method) + " " + std::string(head.target));
-  }
+  if (services_.options.access_log) exchange->asked_ = std::string(head.method) + " " + std::string(head.target);
   exchange->start(io, head, parser_.take_body(), route);
 }
 
@@ -102,15 +100,25 @@ void HttpConnection::refuse(const net::IoToken& io, int status, std::string_view
   answered(io, *exchange, error_reply(status, text));
 }
 
+// One line a request, when its status is known; nothing unless it was asked for.
+void HttpConnection::log_access(const HttpExchange& exchange) const {
+  if (!services_.options.access_log) return;
+  const std::string& asked = exchange.asked_.empty() ? std::string("(malformed)") : exchange.asked_;
+  log(LogLevel::info, connection_.peer() + " " + asked + " " + std::to_string(exchange.reply_.status),
+      {.request_id = exchange.id_});
+}
+
 void HttpConnection::answered(const net::IoToken& io, HttpExchange& exchange, HttpReply reply) {
   exchange.reply_ = std::move(reply);
   exchange.ready_ = true;
+  log_access(exchange);
   write_waiting(io);
 }
 
 void HttpConnection::stream_head(const net::IoToken& io, HttpExchange& exchange, HttpReply head) {
   exchange.streaming_ = true;
   exchange.reply_ = std::move(head);
+  log_access(exchange);
   write_waiting(io);
 }
 

@@ -49,6 +49,7 @@ class HttpConnection final : public net::ConnectionHandler {
  private:
   void advance(const net::IoToken& io);
   void start(const net::IoToken& io);
+  void log_access(const HttpExchange& exchange) const;
   void refuse(const net::IoToken& io, int status, std::string_view text);
   void write(const net::IoToken& io, HttpExchange& exchange);
   void write_pieces(const net::IoToken& io, const kserve::Gather& body);

@@ -75,6 +75,7 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   infer::Response first_;  // generate: until it is known to be the only one
 
   // Of the answer, for the connection.
+  std::string asked_;  // method and target, when accesses are logged
   int minor_version_ = 1;
   bool keep_alive_ = true;
   bool streaming_ = false;
