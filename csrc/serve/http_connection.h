@@ -69,7 +69,7 @@ class HttpConnection final : public net::ConnectionHandler {
   std::string head_;                                     // scratch
   TimePoint first_byte_{};                               // of the request being received
   bool receiving_ = false;
-  bool last_taken_ = false;   // no request after this one is read
+  bool last_taken_ = false;  // no request after this one is read
   bool draining_ = false;
   bool advancing_ = false;
   bool continue_owed_ = false;  // the client waits for an interim answer

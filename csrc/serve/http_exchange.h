@@ -79,9 +79,9 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   int minor_version_ = 1;
   bool keep_alive_ = true;
   bool streaming_ = false;
-  bool ready_ = false;   // `reply_` is whole, or for a stream: its end is there
-  bool begun_ = false;   // a stream's head is written
-  HttpReply reply_;      // waiting for its turn
+  bool ready_ = false;  // `reply_` is whole, or for a stream: its end is there
+  bool begun_ = false;  // a stream's head is written
+  HttpReply reply_;     // waiting for its turn
 };
 
 }  // namespace argosy::serve
