@@ -1,0 +1,75 @@
+"""Backends by name: ours, those of packages, and those that there are not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from argosy.backends import BackendRegistry
+from argosy.errors import InvalidArgument, NotFound
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.added: list[str] = []
+
+    def __call__(self, name: str, backend: Any) -> None:
+        self.added.append(name)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed distribution with two backends: a good one, and one without load()."""
+    info = tmp_path / "demo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[argosy.backends]\ngood = demo_backend:Good\nempty = demo_backend:Empty\nraises = demo_backend:Raises\n"
+    )
+    module = ModuleType("demo_backend")
+    source = """
+class Good:
+    options = None
+    def configure(self, options): Good.options = dict(options)
+    def load(self, spec, slot): ...
+class Empty: ...
+class Raises:
+    def __init__(self): raise RuntimeError("no licence")
+"""
+    exec(source, module.__dict__)
+    monkeypatch.setitem(sys.modules, "demo_backend", module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_a_packaged_backend_is_made_once_and_configured(package: Path) -> None:
+    recorder = _Recorder()
+    registry = BackendRegistry(recorder, {"": {"all": "1"}, "good": {"own": "2"}, "other": {"x": "3"}})
+    registry.ensure("good")
+    registry.ensure("good")
+    assert recorder.added == ["good"]
+    assert sys.modules["demo_backend"].Good.options == {"all": "1", "own": "2"}
+    assert {"good", "identity", "onnxruntime"} <= set(registry.names())
+
+
+def test_the_native_backend_needs_nothing() -> None:
+    recorder = _Recorder()
+    registry = BackendRegistry(recorder)
+    registry.ensure("identity")
+    assert recorder.added == [] and registry.inspector("identity") is None
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(NotFound, match=r"backend 'nope'.*identity, onnxruntime"):
+        BackendRegistry(_Recorder()).ensure("nope")
+
+
+@pytest.mark.parametrize(("name", "text"), [("empty", "has no load"), ("raises", "no licence")])
+def test_a_package_that_does_not_work_is_named(package: Path, name: str, text: str) -> None:
+    recorder = _Recorder()
+    with pytest.raises(InvalidArgument, match=f"backend '{name}' .*{text}"):
+        BackendRegistry(recorder).ensure(name)
+    assert recorder.added == []
