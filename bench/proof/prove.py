@@ -35,6 +35,9 @@ import psutil
 import tritonclient.http as client
 
 Line = dict[str, Any]
+# Latency at concurrency 1 depends on whether client and server share a core: for it both
+# servers are held on one and the client on the other.
+SERVER_CORE, CLIENT_CORE = ("taskset", "-c", "0"), ("taskset", "-c", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,20 @@ class Bench:
     repository: Path
     short: bool
 
-    def load(self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5) -> list[Line]:
+    def load(
+        self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5, pinned: bool = False
+    ) -> list[Line]:
         """argosy-load's lines. Raises CalledProcessError when it fails."""
-        words = [str(self.build / "bench/argosy-load"), "-m", model, "-u", served_at, *flags]
+        words = [*(CLIENT_CORE if pinned else ()), str(self.build / "bench/argosy-load"), "-m", model, "-u", served_at, *flags]
         words += ["--window", str(window), "--max-windows", str(windows)]
         done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=900)
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @contextlib.contextmanager
-def serve(repository: Path, *flags: str) -> Iterator[Served]:
-    """`argosy serve` on free ports, stopped at the end."""
-    words = [sys.executable, "-m", "argosy", "serve", str(repository), *flags]
+def serve(repository: Path, *flags: str, pinned: bool = False) -> Iterator[Served]:
+    """`argosy serve` on free ports, stopped at the end; `pinned`: on the first core alone."""
+    words = [*(SERVER_CORE if pinned else ()), sys.executable, "-m", "argosy", "serve", str(repository), *flags]
     words += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--log-info", "false"]
     started = time.monotonic()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -88,8 +93,8 @@ def serve(repository: Path, *flags: str) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def echo(bench: Bench) -> Iterator[tuple[str, str]]:
-    """The bare echo: (HTTP address, gRPC address)."""
-    words = [str(bench.build / "bench/argosy-echo"), "--http-port", "0", "--grpc-port", "0", "--elements", "16"]
+    """The bare echo on the first core: (HTTP address, gRPC address)."""
+    words = [*SERVER_CORE, str(bench.build / "bench/argosy-echo"), "--http-port", "0", "--grpc-port", "0", "--elements", "16"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -109,29 +114,26 @@ def figures(line: Line) -> Line:
 def identity(bench: Bench) -> Iterator[Line]:
     """16 floats, dynamic batching on: server CPU per request, and p50 against the bare echo, by turns."""
     small = ("--shape", "INPUT0:16", "--expect", "echo")
-    with serve(bench.repository) as server, echo(bench) as (echo_http, echo_grpc):
+    with serve(bench.repository) as server:
         for name, at, flags, bound in (
             ("grpc, 128 streams, 1 connection", server.grpc, ("-i", "grpc", "--streams", "128"), 11),
             ("grpc, 128 connections", server.grpc, ("-i", "grpc", "--connections", "128"), 22),
             ("http binary, 128 connections", server.http, ("-i", "http"), 14),
             ("http json, 128 connections", server.http, ("-i", "http", "--format", "json"), 14),
         ):
-            runs = [
-                figures(bench.load(at, "identity", *flags, "--concurrency", "128", *small)[0]) for _ in range(3)
-            ]
+            runs = [figures(bench.load(at, "identity", *flags, "--concurrency", "128", *small)[0]) for _ in range(3)]
             cpu = statistics.median(run["cpu_us_per_request"] for run in runs)
             yield {"case": name, "asked_cpu_us": bound, "cpu_us": cpu, "runs": runs}
-        for name, mine, bare, kind in (
-            ("grpc", server.grpc, echo_grpc, "grpc"),
-            ("http binary", server.http, echo_http, "http"),
-        ):
+    with serve(bench.repository, pinned=True) as server, echo(bench) as (echo_http, echo_grpc):
+        for kind, mine, bare in (("grpc", server.grpc, echo_grpc), ("http", server.http, echo_http)):
             pairs = []
             for _ in range(5):
-                ours = bench.load(mine, "identity", "-i", kind, "--concurrency", "1", *small, windows=3)[0]
-                base = bench.load(bare, "echo", "-i", kind, "--concurrency", "1", windows=3)[0]
+                flags = ("-i", kind, "--concurrency", "1")
+                ours = bench.load(mine, "identity", *flags, *small, windows=3, pinned=True)[0]
+                base = bench.load(bare, "echo", *flags, windows=3, pinned=True)[0]
                 pairs.append([ours["p50_us"], base["p50_us"]])
             ratio = statistics.median(ours / base for ours, base in pairs)
-            case = f"{name}, concurrency 1, p50 to the bare echo"
+            case = f"{kind}, concurrency 1, p50 to the bare echo, pinned"
             yield {"case": case, "asked_ratio": 1.4, "ratio": ratio, "p50_us": pairs}
 
 
