@@ -22,21 +22,24 @@ struct TRITONBACKEND_ModelInstance;
 TRITONSERVER_Error* TRITONBACKEND_RequestInputCount(TRITONBACKEND_Request*, std::uint32_t*);
 TRITONSERVER_Error* TRITONBACKEND_RequestInputByIndex(TRITONBACKEND_Request*, std::uint32_t, TRITONBACKEND_Input**);
 TRITONSERVER_Error* TRITONBACKEND_RequestRelease(TRITONBACKEND_Request*, std::uint32_t flags);
-TRITONSERVER_Error* TRITONBACKEND_InputProperties(TRITONBACKEND_Input*, const char** name, int* datatype, const std::int64_t** shape,
-                                                  std::uint32_t* dims, std::uint64_t* byte_size, std::uint32_t* buffers);
-TRITONSERVER_Error* TRITONBACKEND_InputBuffer(TRITONBACKEND_Input*, std::uint32_t index, const void** buffer, std::uint64_t* byte_size,
-                                              int* memory_type, std::int64_t* memory_id);
+TRITONSERVER_Error* TRITONBACKEND_InputProperties(TRITONBACKEND_Input*, const char** name, int* datatype,
+                                                  const std::int64_t** shape, std::uint32_t* dims,
+                                                  std::uint64_t* byte_size, std::uint32_t* buffers);
+TRITONSERVER_Error* TRITONBACKEND_InputBuffer(TRITONBACKEND_Input*, std::uint32_t index, const void** buffer,
+                                              std::uint64_t* byte_size, int* memory_type, std::int64_t* memory_id);
 TRITONSERVER_Error* TRITONBACKEND_ResponseNew(TRITONBACKEND_Response**, TRITONBACKEND_Request*);
-TRITONSERVER_Error* TRITONBACKEND_ResponseOutput(TRITONBACKEND_Response*, TRITONBACKEND_Output**, const char* name, int datatype,
-                                                 const std::int64_t* shape, std::uint32_t dims);
-TRITONSERVER_Error* TRITONBACKEND_OutputBuffer(TRITONBACKEND_Output*, void** buffer, std::uint64_t byte_size, int* memory_type,
-                                               std::int64_t* memory_id);
+TRITONSERVER_Error* TRITONBACKEND_ResponseOutput(TRITONBACKEND_Response*, TRITONBACKEND_Output**, const char* name,
+                                                 int datatype, const std::int64_t* shape, std::uint32_t dims);
+TRITONSERVER_Error* TRITONBACKEND_OutputBuffer(TRITONBACKEND_Output*, void** buffer, std::uint64_t byte_size,
+                                               int* memory_type, std::int64_t* memory_id);
 TRITONSERVER_Error* TRITONBACKEND_ResponseSend(TRITONBACKEND_Response*, std::uint32_t flags, TRITONSERVER_Error*);
-TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReportStatistics(TRITONBACKEND_ModelInstance*, TRITONBACKEND_Request*, bool success,
-                                                                std::uint64_t start, std::uint64_t compute_start, std::uint64_t compute_end,
+TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReportStatistics(TRITONBACKEND_ModelInstance*, TRITONBACKEND_Request*,
+                                                                bool success, std::uint64_t start,
+                                                                std::uint64_t compute_start, std::uint64_t compute_end,
                                                                 std::uint64_t end);
-TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReportBatchStatistics(TRITONBACKEND_ModelInstance*, std::uint64_t rows, std::uint64_t start,
-                                                                     std::uint64_t compute_start, std::uint64_t compute_end, std::uint64_t end);
+TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReportBatchStatistics(TRITONBACKEND_ModelInstance*, std::uint64_t rows,
+                                                                     std::uint64_t start, std::uint64_t compute_start,
+                                                                     std::uint64_t compute_end, std::uint64_t end);
 }
 
 namespace {
@@ -44,19 +47,24 @@ namespace {
 constexpr std::uint32_t kFinal = 1;
 constexpr std::uint32_t kReleaseAll = 1;
 
-std::uint64_t now_ns() { return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()); }
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
 
-TRITONSERVER_Error* echo_input(TRITONBACKEND_Input* input, std::uint32_t at, TRITONBACKEND_Response* response, std::uint64_t& rows) {
+TRITONSERVER_Error* echo_input(TRITONBACKEND_Input* input, std::uint32_t at, TRITONBACKEND_Response* response,
+                               std::uint64_t& rows) {
   const char* name = nullptr;
   int datatype = 0;
   const std::int64_t* shape = nullptr;
   std::uint32_t dims = 0, buffers = 0;
   std::uint64_t size = 0;
-  if (auto* error = TRITONBACKEND_InputProperties(input, &name, &datatype, &shape, &dims, &size, &buffers)) return error;
+  if (auto* error = TRITONBACKEND_InputProperties(input, &name, &datatype, &shape, &dims, &size, &buffers))
+    return error;
   if (at == 0) rows += dims > 0 ? static_cast<std::uint64_t>(shape[0]) : 1;
   TRITONBACKEND_Output* output = nullptr;
   const std::string output_name = "OUTPUT" + std::to_string(at);
-  if (auto* error = TRITONBACKEND_ResponseOutput(response, &output, output_name.c_str(), datatype, shape, dims)) return error;
+  if (auto* error = TRITONBACKEND_ResponseOutput(response, &output, output_name.c_str(), datatype, shape, dims))
+    return error;
   void* to = nullptr;
   int memory_type = 0;
   std::int64_t memory_id = 0;
@@ -72,7 +80,8 @@ TRITONSERVER_Error* echo_input(TRITONBACKEND_Input* input, std::uint32_t at, TRI
   return nullptr;
 }
 
-TRITONSERVER_Error* echo_request(TRITONBACKEND_Request* request, TRITONBACKEND_Response* response, std::uint64_t& rows) {
+TRITONSERVER_Error* echo_request(TRITONBACKEND_Request* request, TRITONBACKEND_Response* response,
+                                 std::uint64_t& rows) {
   std::uint32_t count = 0;
   if (auto* error = TRITONBACKEND_RequestInputCount(request, &count)) return error;
   for (std::uint32_t i = 0; i < count; ++i) {

@@ -55,7 +55,8 @@ Listener listen_on(std::uint16_t port) {
 
 class Loop {
  public:
-  Loop(EchoModel model, Listener http, Listener grpc) : model_(std::move(model)), http_(http), grpc_(grpc), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  Loop(EchoModel model, Listener http, Listener grpc)
+      : model_(std::move(model)), http_(http), grpc_(grpc), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     sigset_t ending;
     sigemptyset(&ending);
     sigaddset(&ending, SIGINT);

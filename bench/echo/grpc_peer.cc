@@ -23,8 +23,9 @@ struct Stream {
 };
 
 nghttp2_nv header(std::string_view name, std::string_view value) {
-  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())),
-          name.size(), value.size(), NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())),
+          reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
 std::string tensor_metadata(std::string_view name, int elements) {
@@ -42,16 +43,17 @@ class GrpcPeer final : public Peer {
   explicit GrpcPeer(const EchoModel& model) : model_(model) {
     nghttp2_session_callbacks* callbacks = nullptr;
     nghttp2_session_callbacks_new(&callbacks);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, void* self) {
-      if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-      auto& stream = static_cast<GrpcPeer*>(self)->streams_[frame->hd.stream_id];
-      stream = std::make_unique<Stream>();
-      nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream.get());
-      return 0;
-    });
+    nghttp2_session_callbacks_set_on_begin_headers_callback(
+        callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, void* self) {
+          if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+          auto& stream = static_cast<GrpcPeer*>(self)->streams_[frame->hd.stream_id];
+          stream = std::make_unique<Stream>();
+          nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream.get());
+          return 0;
+        });
     nghttp2_session_callbacks_set_on_header_callback(
-        callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value,
-                      size_t value_size, uint8_t, void*) {
+        callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                      const uint8_t* value, size_t value_size, uint8_t, void*) {
           auto* stream = stream_of(session, frame->hd.stream_id);
           if (stream != nullptr && std::string_view(reinterpret_cast<const char*>(name), name_size) == ":path") {
             stream->path.assign(reinterpret_cast<const char*>(value), value_size);
@@ -63,21 +65,25 @@ class GrpcPeer final : public Peer {
           if (auto* stream = stream_of(session, id)) stream->request.append(reinterpret_cast<const char*>(data), size);
           return 0;
         });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, void* self) {
-      if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
-      if (auto* stream = stream_of(session, frame->hd.stream_id)) static_cast<GrpcPeer*>(self)->answer(frame->hd.stream_id, *stream);
-      return 0;
-    });
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, [](nghttp2_session*, int32_t id, uint32_t, void* self) {
-      static_cast<GrpcPeer*>(self)->streams_.erase(id);
-      return 0;
-    });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        callbacks, [](nghttp2_session* session, const nghttp2_frame* frame, void* self) {
+          if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
+          if (auto* stream = stream_of(session, frame->hd.stream_id))
+            static_cast<GrpcPeer*>(self)->answer(frame->hd.stream_id, *stream);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks,
+                                                           [](nghttp2_session*, int32_t id, uint32_t, void* self) {
+                                                             static_cast<GrpcPeer*>(self)->streams_.erase(id);
+                                                             return 0;
+                                                           });
     nghttp2_session_server_new(&session_, callbacks, this);
     nghttp2_session_callbacks_del(callbacks);
     constexpr std::int32_t kWindow = (1u << 31) - 1;
-    const std::array<nghttp2_settings_entry, 3> settings{{{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100'000},
-                                                          {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kWindow)},
-                                                          {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1 << 20}}};
+    const std::array<nghttp2_settings_entry, 3> settings{
+        {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100'000},
+         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kWindow)},
+         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1 << 20}}};
     nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
     nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kWindow);
   }
@@ -85,7 +91,8 @@ class GrpcPeer final : public Peer {
   ~GrpcPeer() override { nghttp2_session_del(session_); }
 
   bool on_bytes(std::string_view bytes, std::string& out) override {
-    if (nghttp2_session_mem_recv2(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) < 0) return false;
+    if (nghttp2_session_mem_recv2(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) < 0)
+      return false;
     const std::uint8_t* data = nullptr;
     for (;;) {
       const auto size = nghttp2_session_mem_send2(session_, &data);
@@ -144,8 +151,8 @@ class GrpcPeer final : public Peer {
     stream.answer += message;
     nghttp2_data_provider2 body{};
     body.source.ptr = &stream;
-    body.read_callback = [](nghttp2_session* session, int32_t stream_id, uint8_t* to, size_t room, uint32_t* flags, nghttp2_data_source* source,
-                            void*) {
+    body.read_callback = [](nghttp2_session* session, int32_t stream_id, uint8_t* to, size_t room, uint32_t* flags,
+                            nghttp2_data_source* source, void*) {
       auto& s = *static_cast<Stream*>(source->ptr);
       const std::size_t size = std::min(room, s.answer.size() - s.sent);
       std::memcpy(to, s.answer.data() + s.sent, size);

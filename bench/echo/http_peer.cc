@@ -59,7 +59,8 @@ class HttpPeer final : public Peer {
       answer_infer();
     } else if (url_ == "/v2/models/" + model_.name) {
       const std::string tensor = R"("datatype":"FP32","shape":[)" + std::to_string(model_.elements) + "]}";
-      respond(200, R"({"name":")" + model_.name + R"(","versions":["1"],"platform":"echo","inputs":[{"name":"INPUT0",)" + tensor +
+      respond(200, R"({"name":")" + model_.name +
+                       R"(","versions":["1"],"platform":"echo","inputs":[{"name":"INPUT0",)" + tensor +
                        R"(],"outputs":[{"name":"OUTPUT0",)" + tensor + "]}");
     } else {
       respond(url_ == "/v2/health/ready" ? 200 : 404, R"({"error":"the bare echo server has no such path"})");
@@ -88,7 +89,8 @@ class HttpPeer final : public Peer {
     const std::string_view body = body_;
     const std::string_view json = json_size_ != 0 ? body.substr(0, json_size_) : body;
     const std::string_view binary = json_size_ != 0 ? body.substr(json.size()) : std::string_view();
-    answer_ = R"({"model_name":")" + model_.name + R"(","model_version":"1","outputs":[{"name":"OUTPUT0","datatype":"FP32","shape":)";
+    answer_ = R"({"model_name":")" + model_.name +
+              R"(","model_version":"1","outputs":[{"name":"OUTPUT0","datatype":"FP32","shape":)";
     answer_ += bracketed(json, "\"shape\"");
     if (json_size_ == 0) {
       answer_ += ",\"data\":";
@@ -97,8 +99,9 @@ class HttpPeer final : public Peer {
       return respond(200, answer_);
     }
     answer_ += ",\"parameters\":{\"binary_data_size\":" + std::to_string(binary.size()) + "}}]}";
-    *out_ += "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: " + std::to_string(answer_.size()) +
-             "\r\nContent-Length: " + std::to_string(answer_.size() + binary.size()) + "\r\n\r\n";
+    *out_ += "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: " +
+             std::to_string(answer_.size()) + "\r\nContent-Length: " + std::to_string(answer_.size() + binary.size()) +
+             "\r\n\r\n";
     *out_ += answer_;
     *out_ += binary;
   }

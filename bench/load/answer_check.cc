@@ -12,7 +12,8 @@ Status AnswerCheck::check(std::size_t which, std::string_view body, std::size_t 
   if (const auto& expected = expected_[which]; expected && *output != *expected) {
     const auto differ = std::mismatch(output->begin(), output->end(), expected->begin(), expected->end());
     return internal_error("wrong answer: first output has " + std::to_string(output->size()) + " bytes, expected " +
-                          std::to_string(expected->size()) + ", first difference at byte " + std::to_string(differ.first - output->begin()));
+                          std::to_string(expected->size()) + ", first difference at byte " +
+                          std::to_string(differ.first - output->begin()));
   }
   passed = {true, header_length, std::string(body)};
   return {};

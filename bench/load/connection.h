@@ -29,8 +29,8 @@ struct Address {
 Result<Address> resolve(const std::string& host, const std::string& port);
 
 struct Outcome {
-  Status status;                                 // the protocol's or the transport's verdict
-  std::string_view body;                         // valid during the call; gRPC: the message alone
+  Status status;          // the protocol's or the transport's verdict
+  std::string_view body;  // valid during the call; gRPC: the message alone
   std::size_t header_length = kNoHeaderLength;
 };
 

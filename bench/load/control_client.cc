@@ -53,12 +53,14 @@ Result<ModelCard> ControlClient::model_card() {
   if (!card.ok()) return card;
   // An extension: a server without it is asked once and not again.
   auto config = call(grpc_ ? grpc_call("ModelConfig", message) : http_get(target_, model_path(target_) + "/config"));
-  if (config.ok()) card->max_batch_size = grpc_ ? max_batch_size_from_proto(*config) : max_batch_size_from_json(*config);
+  if (config.ok())
+    card->max_batch_size = grpc_ ? max_batch_size_from_proto(*config) : max_batch_size_from_json(*config);
   return card;
 }
 
 Result<ServerStatistics> ControlClient::statistics() {
-  auto body = call(grpc_ ? grpc_call("ModelStatistics", model_request_message(target_)) : http_get(target_, model_path(target_) + "/stats"));
+  auto body = call(grpc_ ? grpc_call("ModelStatistics", model_request_message(target_))
+                         : http_get(target_, model_path(target_) + "/stats"));
   if (!body.ok()) return body.status();
   return grpc_ ? statistics_from_proto(*body) : statistics_from_json(*body);
 }

@@ -11,8 +11,20 @@ namespace argosy::load {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, std::size_t>, 14> kDatatypes{{
-    {"BOOL", 1}, {"UINT8", 1}, {"UINT16", 2}, {"UINT32", 4}, {"UINT64", 8}, {"INT8", 1}, {"INT16", 2},
-    {"INT32", 4}, {"INT64", 8}, {"FP16", 2}, {"BF16", 2}, {"FP32", 4}, {"FP64", 8}, {"BYTES", 0},
+    {"BOOL", 1},
+    {"UINT8", 1},
+    {"UINT16", 2},
+    {"UINT32", 4},
+    {"UINT64", 8},
+    {"INT8", 1},
+    {"INT16", 2},
+    {"INT32", 4},
+    {"INT64", 8},
+    {"FP16", 2},
+    {"BF16", 2},
+    {"FP32", 4},
+    {"FP64", 8},
+    {"BYTES", 0},
 }};
 
 float half_to_float(std::uint16_t bits) {
@@ -31,9 +43,10 @@ std::uint16_t float_to_half(float value) {
   const float size = std::fabs(value);
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7E00);
   if (size >= 65520.0F) return static_cast<std::uint16_t>(sign | 0x7C00);
-  if (size < 0x1p-14F) return static_cast<std::uint16_t>(sign | static_cast<std::uint16_t>(std::nearbyint(std::ldexp(size, 24))));
+  if (size < 0x1p-14F)
+    return static_cast<std::uint16_t>(sign | static_cast<std::uint16_t>(std::nearbyint(std::ldexp(size, 24))));
   int exponent = 0;
-  const float fraction = std::frexp(size, &exponent);  // [0.5, 1)
+  const float fraction = std::frexp(size, &exponent);                                        // [0.5, 1)
   const auto scaled = static_cast<std::uint32_t>(std::nearbyint(std::ldexp(fraction, 11)));  // [1024, 2048]
   return static_cast<std::uint16_t>(sign + ((static_cast<std::uint32_t>(exponent + 14) << 10) + scaled - 1024));
 }
@@ -142,19 +155,32 @@ void append_elements_as_json(std::string& to, std::string_view datatype, std::st
   const std::size_t step = element_size(datatype);
   for (std::size_t at = 0; step != 0 && at + step <= bytes.size(); at += step) {
     if (at != 0) to += ',';
-    if (datatype == "BOOL") to += bytes[at] != 0 ? "true" : "false";
-    else if (datatype == "FP32") append_number(to, load_as<float>(bytes, at));
-    else if (datatype == "FP64") append_number(to, load_as<double>(bytes, at));
-    else if (datatype == "FP16") append_number(to, half_to_float(load_as<std::uint16_t>(bytes, at)));
-    else if (datatype == "BF16") append_number(to, std::bit_cast<float>(std::uint32_t{load_as<std::uint16_t>(bytes, at)} << 16));
-    else if (datatype == "INT8") append_number(to, static_cast<int>(load_as<std::int8_t>(bytes, at)));
-    else if (datatype == "INT16") append_number(to, load_as<std::int16_t>(bytes, at));
-    else if (datatype == "INT32") append_number(to, load_as<std::int32_t>(bytes, at));
-    else if (datatype == "INT64") append_number(to, load_as<std::int64_t>(bytes, at));
-    else if (datatype == "UINT8") append_number(to, static_cast<int>(load_as<std::uint8_t>(bytes, at)));
-    else if (datatype == "UINT16") append_number(to, load_as<std::uint16_t>(bytes, at));
-    else if (datatype == "UINT32") append_number(to, load_as<std::uint32_t>(bytes, at));
-    else append_number(to, load_as<std::uint64_t>(bytes, at));
+    if (datatype == "BOOL")
+      to += bytes[at] != 0 ? "true" : "false";
+    else if (datatype == "FP32")
+      append_number(to, load_as<float>(bytes, at));
+    else if (datatype == "FP64")
+      append_number(to, load_as<double>(bytes, at));
+    else if (datatype == "FP16")
+      append_number(to, half_to_float(load_as<std::uint16_t>(bytes, at)));
+    else if (datatype == "BF16")
+      append_number(to, std::bit_cast<float>(std::uint32_t{load_as<std::uint16_t>(bytes, at)} << 16));
+    else if (datatype == "INT8")
+      append_number(to, static_cast<int>(load_as<std::int8_t>(bytes, at)));
+    else if (datatype == "INT16")
+      append_number(to, load_as<std::int16_t>(bytes, at));
+    else if (datatype == "INT32")
+      append_number(to, load_as<std::int32_t>(bytes, at));
+    else if (datatype == "INT64")
+      append_number(to, load_as<std::int64_t>(bytes, at));
+    else if (datatype == "UINT8")
+      append_number(to, static_cast<int>(load_as<std::uint8_t>(bytes, at)));
+    else if (datatype == "UINT16")
+      append_number(to, load_as<std::uint16_t>(bytes, at));
+    else if (datatype == "UINT32")
+      append_number(to, load_as<std::uint32_t>(bytes, at));
+    else
+      append_number(to, load_as<std::uint64_t>(bytes, at));
   }
 }
 

@@ -46,7 +46,8 @@ std::string proto_request(const Target& target, const Sample& sample) {
 
 Result<std::string> first_json_output(std::string_view body, std::size_t header_length) {
   const bool has_header = header_length != kNoHeaderLength;
-  if (has_header && header_length > body.size()) return internal_error("Inference-Header-Content-Length is over the body's size");
+  if (has_header && header_length > body.size())
+    return internal_error("Inference-Header-Content-Length is over the body's size");
   auto json = parse_json(has_header ? body.substr(0, header_length) : body);
   if (!json.ok()) return internal_error("answer: " + json.status().message());
   const Json* outputs = json->find("outputs");
@@ -55,12 +56,14 @@ Result<std::string> first_json_output(std::string_view body, std::size_t header_
   const Json* parameters = first.find("parameters");
   if (const Json* size = parameters != nullptr ? parameters->find("binary_data_size") : nullptr) {
     const auto bytes = static_cast<std::size_t>(size->integer());
-    if (!has_header || bytes > body.size() - header_length) return internal_error("the answer's binary_data_size is over its body");
+    if (!has_header || bytes > body.size() - header_length)
+      return internal_error("the answer's binary_data_size is over its body");
     return std::string(body.substr(header_length, bytes));
   }
   const Json* data = first.find("data");
   const Json* datatype = first.find("datatype");
-  if (data == nullptr || datatype == nullptr) return internal_error("the answer's first output has neither data nor binary_data_size");
+  if (data == nullptr || datatype == nullptr)
+    return internal_error("the answer's first output has neither data nor binary_data_size");
   return elements_from_json(datatype->text, *data);
 }
 
@@ -132,8 +135,9 @@ Exchange infer_exchange(Format format, const Target& target, const Sample& sampl
   if (binary) {
     for (const Tensor& tensor : sample.inputs) exchange.body += tensor.bytes;
   }
-  exchange.head = "POST " + model_path(target) + "/infer HTTP/1.1\r\nHost: " + target.authority + "\r\nContent-Type: " +
-                  (binary ? "application/octet-stream" : "application/json") + "\r\nContent-Length: " + std::to_string(exchange.body.size()) + "\r\n";
+  exchange.head = "POST " + model_path(target) + "/infer HTTP/1.1\r\nHost: " + target.authority +
+                  "\r\nContent-Type: " + (binary ? "application/octet-stream" : "application/json") +
+                  "\r\nContent-Length: " + std::to_string(exchange.body.size()) + "\r\n";
   if (binary) exchange.head += "Inference-Header-Content-Length: " + std::to_string(json_size) + "\r\n";
   exchange.head += "\r\n";
   return exchange;

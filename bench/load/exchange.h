@@ -26,14 +26,14 @@ struct Exchange {
 struct Target {
   std::string authority;  // host:port, for the Host header
   std::string model;
-  std::string version;    // empty: the server's choice
+  std::string version;  // empty: the server's choice
 };
 
 Exchange infer_exchange(Format format, const Target& target, const Sample& sample);
 Exchange http_get(const Target& target, std::string_view path);
 Exchange grpc_call(std::string_view method, std::string_view message);  // method of GRPCInferenceService
-std::string model_path(const Target& target);                          // /v2/models/<m>[/versions/<v>]
-std::string model_request_message(const Target& target);               // name = 1, version = 2
+std::string model_path(const Target& target);                           // /v2/models/<m>[/versions/<v>]
+std::string model_request_message(const Target& target);                // name = 1, version = 2
 
 constexpr std::size_t kNoHeaderLength = static_cast<std::size_t>(-1);
 

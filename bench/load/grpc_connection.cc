@@ -16,9 +16,10 @@ namespace {
 constexpr std::int32_t kWindowBytes = (1u << 31) - 1;
 constexpr std::size_t kOutputBytes = 256 << 10;
 constexpr std::array<std::string_view, 17> kCodeNames{
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
-    "UNAUTHENTICATED"};
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
 
 struct Call {
   std::uint64_t tag = 0;
@@ -31,15 +32,17 @@ struct Call {
 };
 
 nghttp2_nv header(std::string_view name, std::string_view value) {
-  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())),
-          name.size(), value.size(), NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())),
+          reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
 std::string percent_decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     unsigned code = 0;
-    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(text.data() + i + 1, text.data() + i + 3, code, 16).ec == std::errc()) {
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, code, 16).ec == std::errc()) {
       out += static_cast<char>(code);
       i += 2;
     } else {
@@ -51,11 +54,12 @@ std::string percent_decoded(std::string_view text) {
 
 class GrpcConnection final : public Connection {
  public:
-  GrpcConnection(OutcomeListener& listener, std::string authority) : Connection(listener), authority_(std::move(authority)) {
+  GrpcConnection(OutcomeListener& listener, std::string authority)
+      : Connection(listener), authority_(std::move(authority)) {
     nghttp2_session_callbacks_new(&callbacks_);
     nghttp2_session_callbacks_set_on_header_callback(
-        callbacks_, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value,
-                       size_t value_size, uint8_t, void*) {
+        callbacks_, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                       const uint8_t* value, size_t value_size, uint8_t, void*) {
           return on_header(session, frame->hd.stream_id, {reinterpret_cast<const char*>(name), name_size},
                            {reinterpret_cast<const char*>(value), value_size});
         });
@@ -88,13 +92,14 @@ class GrpcConnection final : public Connection {
     call.message.clear();
     call.http_status = 0;
     call.grpc_status = -1;
-    const std::array<nghttp2_nv, 7> headers{header(":method", "POST"),      header(":scheme", "http"),
-                                            header(":path", exchange.head), header(":authority", authority_),
-                                            header("te", "trailers"),       header("content-type", "application/grpc"),
-                                            header("user-agent", "argosy-load")};
+    const std::array<nghttp2_nv, 7> headers{
+        header(":method", "POST"),          header(":scheme", "http"), header(":path", exchange.head),
+        header(":authority", authority_),   header("te", "trailers"),  header("content-type", "application/grpc"),
+        header("user-agent", "argosy-load")};
     nghttp2_data_provider2 body{};
     body.source.ptr = &call;
-    body.read_callback = [](nghttp2_session*, int32_t, uint8_t* to, size_t room, uint32_t* flags, nghttp2_data_source* source, void*) {
+    body.read_callback = [](nghttp2_session*, int32_t, uint8_t* to, size_t room, uint32_t* flags,
+                            nghttp2_data_source* source, void*) {
       auto& call = *static_cast<Call*>(source->ptr);
       const std::size_t size = std::min(room, call.body.size());
       std::memcpy(to, call.body.data(), size);
@@ -114,16 +119,19 @@ class GrpcConnection final : public Connection {
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_session_client_new2(&session_, callbacks_, this, option);
     nghttp2_option_del(option);
-    const std::array<nghttp2_settings_entry, 3> settings{{{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-                                                          {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kWindowBytes)},
-                                                          {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1 << 20}}};
+    const std::array<nghttp2_settings_entry, 3> settings{
+        {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kWindowBytes)},
+         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1 << 20}}};
     nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
     nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kWindowBytes);
   }
 
   Status on_bytes(std::string_view bytes) override {
-    const auto used = nghttp2_session_mem_recv2(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-    if (used < 0) return internal_error(std::string("the answer is no valid HTTP/2: ") + nghttp2_strerror(static_cast<int>(used)));
+    const auto used =
+        nghttp2_session_mem_recv2(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+    if (used < 0)
+      return internal_error(std::string("the answer is no valid HTTP/2: ") + nghttp2_strerror(static_cast<int>(used)));
     if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) {
       return unavailable("the server said GOAWAY");
     }
@@ -160,12 +168,15 @@ class GrpcConnection final : public Connection {
   }
 
   static Status verdict(const Call& call, std::uint32_t error) {
-    if (error != NGHTTP2_NO_ERROR && call.grpc_status < 0) return unavailable(std::string("stream reset: ") + nghttp2_http2_strerror(error));
-    if (call.http_status != 200) return internal_error("HTTP status " + std::to_string(call.http_status) + " instead of a gRPC answer");
+    if (error != NGHTTP2_NO_ERROR && call.grpc_status < 0)
+      return unavailable(std::string("stream reset: ") + nghttp2_http2_strerror(error));
+    if (call.http_status != 200)
+      return internal_error("HTTP status " + std::to_string(call.http_status) + " instead of a gRPC answer");
     if (call.grpc_status < 0) return internal_error("the answer has no grpc-status");
     if (call.grpc_status > 0) {
       const auto code = static_cast<std::size_t>(call.grpc_status);
-      return internal_error((code < kCodeNames.size() ? std::string(kCodeNames[code]) : std::to_string(code)) + ": " + call.message.substr(0, 200));
+      return internal_error((code < kCodeNames.size() ? std::string(kCodeNames[code]) : std::to_string(code)) + ": " +
+                            call.message.substr(0, 200));
     }
     if (call.answer.size() < 5) return internal_error("the answer has no message");
     if (call.answer[0] != 0) return internal_error("the answer is compressed, which was not offered");

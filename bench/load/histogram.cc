@@ -10,7 +10,8 @@ std::size_t Histogram::index(std::uint64_t value) {
   constexpr std::uint64_t kSub = 1u << kSubBits;
   if (value < kSub) return static_cast<std::size_t>(value);
   const int shift = static_cast<int>(std::bit_width(value)) - 1 - kSubBits;
-  const std::size_t at = (static_cast<std::size_t>(shift + 1) << kSubBits) + static_cast<std::size_t>((value >> shift) - kSub);
+  const std::size_t at =
+      (static_cast<std::size_t>(shift + 1) << kSubBits) + static_cast<std::size_t>((value >> shift) - kSub);
   return std::min(at, kBuckets - 1);
 }
 

@@ -3,8 +3,8 @@
 
 #include <llhttp.h>
 
-#include <charconv>
 #include <strings.h>
+#include <charconv>
 
 #include "load/connection.h"
 #include "load/json.h"
@@ -54,7 +54,8 @@ class HttpConnection final : public Connection {
     if (last_) return unavailable("the server closes after this answer");
     if (error == HPE_OK) return {};
     const char* reason = llhttp_get_error_reason(&parser_);
-    return internal_error(std::string("the answer is no valid HTTP: ") + (reason != nullptr ? reason : llhttp_errno_name(error)));
+    return internal_error(std::string("the answer is no valid HTTP: ") +
+                          (reason != nullptr ? reason : llhttp_errno_name(error)));
   }
 
   void on_closed(const Status& why) override {
@@ -130,6 +131,8 @@ class HttpConnection final : public Connection {
 
 }  // namespace
 
-std::unique_ptr<Connection> make_http_connection(OutcomeListener& listener) { return std::make_unique<HttpConnection>(listener); }
+std::unique_ptr<Connection> make_http_connection(OutcomeListener& listener) {
+  return std::make_unique<HttpConnection>(listener);
+}
 
 }  // namespace argosy::load

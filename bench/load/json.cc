@@ -25,11 +25,13 @@ class Reader {
 
  private:
   Status fail() const {
-    return invalid_argument("JSON, byte " + std::to_string(at_) + ": " + (problem_ ? problem_ : "unexpected character"));
+    return invalid_argument("JSON, byte " + std::to_string(at_) + ": " +
+                            (problem_ ? problem_ : "unexpected character"));
   }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
+      ++at_;
   }
   bool take(char c) {
     skip_space();
@@ -57,7 +59,10 @@ class Reader {
       case '{': return read_object(to, depth);
       case '[': return read_array(to, depth);
       case '"': to.kind = Json::Kind::string; return read_string(to.text);
-      case 't': to.kind = Json::Kind::boolean; to.boolean = true; return word("true");
+      case 't':
+        to.kind = Json::Kind::boolean;
+        to.boolean = true;
+        return word("true");
       case 'f': to.kind = Json::Kind::boolean; return word("false");
       case 'n': return word("null");
       default: return read_number(to);
@@ -71,7 +76,8 @@ class Reader {
     do {
       skip_space();
       auto& [name, value] = to.members.emplace_back();
-      if (at_ >= text_.size() || text_[at_] != '"' || !read_string(name) || !take(':') || !read(value, depth + 1)) return false;
+      if (at_ >= text_.size() || text_[at_] != '"' || !read_string(name) || !take(':') || !read(value, depth + 1))
+        return false;
     } while (take(','));
     return take('}');
   }
@@ -137,7 +143,9 @@ class Reader {
           --at_;
           break;
         }
-        case '"': case '\\': case '/': to += text_[at_]; break;
+        case '"':
+        case '\\':
+        case '/': to += text_[at_]; break;
         default: return false;
       }
     }

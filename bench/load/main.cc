@@ -56,7 +56,8 @@ void place(SendPlan& plan, const Options& options, const Load& load) {
     plan.streams = !grpc ? 1 : options.streams != 0 ? options.streams : kOpenLoopSlots;
     return;
   }
-  const std::uint32_t by_streams = options.streams != 0 ? (load.concurrency + options.streams - 1) / options.streams : 1;
+  const std::uint32_t by_streams =
+      options.streams != 0 ? (load.concurrency + options.streams - 1) / options.streams : 1;
   const std::uint32_t asked = !grpc ? load.concurrency : options.connections != 0 ? options.connections : by_streams;
   plan.connections = std::min(asked, load.concurrency);
   plan.streams = grpc ? (load.concurrency + plan.connections - 1) / plan.connections : 1;
@@ -66,7 +67,8 @@ std::optional<pid_t> find_server(const Options& options, const Address& address)
   if (options.server_pid == "none") return std::nullopt;
   if (options.server_pid != "auto") return static_cast<pid_t>(std::atoi(options.server_pid.c_str()));
   const auto* v4 = reinterpret_cast<const std::uint8_t*>(&address.storage) + 4;
-  const bool local = options.host == "localhost" || options.host == "::1" || (address.storage.ss_family == AF_INET && v4[0] == 127);
+  const bool local =
+      options.host == "localhost" || options.host == "::1" || (address.storage.ss_family == AF_INET && v4[0] == 127);
   if (!local) return std::nullopt;
   return listener_of_port(static_cast<std::uint16_t>(std::atoi(options.port.c_str())));
 }
@@ -77,7 +79,9 @@ Status run(const Options& options) {
   const bool grpc = options.format == Format::grpc;
   ControlClient control(grpc, options.target, *address);
   auto card = control.model_card();
-  if (!card.ok()) return {card.status().code(), "model '" + options.target.model + "' at " + options.target.authority + ": " + card.status().message()};
+  if (!card.ok())
+    return {card.status().code(),
+            "model '" + options.target.model + "' at " + options.target.authority + ": " + card.status().message()};
   auto samples = make_samples(options, *card);
   if (!samples.ok()) return samples.status();
 
@@ -96,7 +100,8 @@ Status run(const Options& options) {
   const Machine machine = this_machine();
   for (const Load& load : options.loads) {
     place(plan, options, load);
-    const Measured measured = measure(plan, load, options.rules, has_statistics ? &control : nullptr, server, interrupted);
+    const Measured measured =
+        measure(plan, load, options.rules, has_statistics ? &control : nullptr, server, interrupted);
     std::printf("%s\n", json_line(options, measured, machine).c_str());
     std::fflush(stdout);
     if (interrupted) return cancelled("interrupted");

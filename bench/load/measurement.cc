@@ -33,7 +33,8 @@ Boundary look(ControlClient* control, std::optional<pid_t> server) {
 }
 
 WindowFigures figures_of(const Window& window, double seconds, double percentile) {
-  return {static_cast<double>(window.latency.count()) / seconds, static_cast<double>(window.latency.percentile(percentile)) / 1000.0};
+  return {static_cast<double>(window.latency.count()) / seconds,
+          static_cast<double>(window.latency.percentile(percentile)) / 1000.0};
 }
 
 double seconds_of(Nanos time) { return std::chrono::duration<double>(time).count(); }
@@ -74,7 +75,8 @@ class Senders {
 };
 
 // Waits in short steps, so that an interrupt is seen.
-std::optional<Window> wait_for(WindowBoard& board, std::size_t index, TimePoint give_up, const std::atomic<bool>& interrupted) {
+std::optional<Window> wait_for(WindowBoard& board, std::size_t index, TimePoint give_up,
+                               const std::atomic<bool>& interrupted) {
   const SteadyClock clock;
   while (!interrupted) {
     const TimePoint now = clock.now();
@@ -97,7 +99,7 @@ void tell_difference(Measured& to, const Boundary& from, const Boundary& until) 
 
 }  // namespace
 
-double spread_of(const std::vector<WindowFigures>& windows, double WindowFigures::* figure) {
+double spread_of(const std::vector<WindowFigures>& windows, double WindowFigures::*figure) {
   double sum = 0;
   for (const auto& window : windows) sum += window.*figure;
   if (windows.empty() || sum == 0) return 0;
@@ -110,11 +112,12 @@ double spread_of(const std::vector<WindowFigures>& windows, double WindowFigures
 bool is_stable(const std::vector<WindowFigures>& last, const MeasureRules& rules) {
   if (last.size() < rules.windows) return false;
   const bool silent = std::any_of(last.begin(), last.end(), [](const auto& w) { return w.rps == 0; });
-  return !silent && spread_of(last, &WindowFigures::rps) <= rules.stability && spread_of(last, &WindowFigures::latency_us) <= rules.stability;
+  return !silent && spread_of(last, &WindowFigures::rps) <= rules.stability &&
+         spread_of(last, &WindowFigures::latency_us) <= rules.stability;
 }
 
-Measured measure(SendPlan plan, const Load& load, const MeasureRules& rules, ControlClient* control, std::optional<pid_t> server,
-                 const std::atomic<bool>& interrupted) {
+Measured measure(SendPlan plan, const Load& load, const MeasureRules& rules, ControlClient* control,
+                 std::optional<pid_t> server, const std::atomic<bool>& interrupted) {
   Measured result;
   result.load = load;
   result.connections = plan.connections;
@@ -169,7 +172,8 @@ Measured measure(SendPlan plan, const Load& load, const MeasureRules& rules, Con
   if (last.empty()) {
     // Interrupted before the first window was full: what there is, warm-up included.
     result.seconds = seconds_of(SteadyClock().now() - start);
-    for (std::size_t index = boundaries.size(); auto part = senders.board.wait_for(index, SteadyClock().now()); ++index) {
+    for (std::size_t index = boundaries.size(); auto part = senders.board.wait_for(index, SteadyClock().now());
+         ++index) {
       result.total.merge(*part);
     }
     return result;

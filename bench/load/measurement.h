@@ -27,9 +27,9 @@ struct MeasureRules {
   std::size_t windows = 3;       // that must agree
   std::size_t max_windows = 10;  // then stop anyway
   double stability = 0.10;
-  double percentile = 50;        // of latency, that must hold still
-  std::uint64_t count = 0;       // requests; 0: by windows
-  Nanos limit{};                 // for a count: the longest it may take
+  double percentile = 50;   // of latency, that must hold still
+  std::uint64_t count = 0;  // requests; 0: by windows
+  Nanos limit{};            // for a count: the longest it may take
 };
 
 struct Load {
@@ -59,12 +59,12 @@ struct Measured {
 };
 
 // Relative distance of the farthest window from their mean; 0 for none.
-double spread_of(const std::vector<WindowFigures>& windows, double WindowFigures::* figure);
+double spread_of(const std::vector<WindowFigures>& windows, double WindowFigures::*figure);
 bool is_stable(const std::vector<WindowFigures>& last, const MeasureRules& rules);
 
 // `plan` holds everything but the counts and times, which come from `load` and
 // `rules`. `control` and `server` may be absent. Stops early when `interrupted` is set.
-Measured measure(SendPlan plan, const Load& load, const MeasureRules& rules, ControlClient* control, std::optional<pid_t> server,
-                 const std::atomic<bool>& interrupted);
+Measured measure(SendPlan plan, const Load& load, const MeasureRules& rules, ControlClient* control,
+                 std::optional<pid_t> server, const std::atomic<bool>& interrupted);
 
 }  // namespace argosy::load

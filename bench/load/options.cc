@@ -59,7 +59,9 @@ bool parse_number(std::string_view text, double& to) {
 
 Status read_number(std::string_view flag, std::string_view text, double lowest, double highest, double& to) {
   if (parse_number(text, to) && to >= lowest && to <= highest) return {};
-  return bad(flag, text, "a number from " + std::to_string(static_cast<long long>(lowest)) + " to " + std::to_string(static_cast<long long>(highest)));
+  return bad(flag, text,
+             "a number from " + std::to_string(static_cast<long long>(lowest)) + " to " +
+                 std::to_string(static_cast<long long>(highest)));
 }
 
 template <class T>
@@ -78,7 +80,8 @@ Status read_ms(std::string_view flag, std::string_view text, double lowest, Nano
   return {};
 }
 
-Status read_choice(std::string_view flag, std::string_view text, std::string_view first, std::string_view second, bool& is_first) {
+Status read_choice(std::string_view flag, std::string_view text, std::string_view first, std::string_view second,
+                   bool& is_first) {
   if (text != first && text != second) return bad(flag, text, std::string(first) + " or " + std::string(second));
   is_first = text == first;
   return {};
@@ -166,23 +169,28 @@ Status read_flag(std::string_view flag, std::string_view v, Options& to, Raw& ra
 
 Status finish(Options& to, const Raw& raw) {
   if (to.target.model.empty()) return invalid_argument("-m is missing: the name of the model");
-  if (!raw.concurrency.empty() && !raw.rate.empty()) return invalid_argument("--concurrency and --request-rate exclude each other");
+  if (!raw.concurrency.empty() && !raw.rate.empty())
+    return invalid_argument("--concurrency and --request-rate exclude each other");
   to.format = raw.grpc ? Format::grpc : raw.json ? Format::http_json : Format::http_binary;
   if (to.port.empty()) to.port = raw.grpc ? "8001" : "8000";
   to.target.authority = to.host + ":" + to.port;
-  if (!raw.grpc && to.streams > 1) return invalid_argument("--streams: HTTP/1.1 carries one request on a connection; use --connections");
+  if (!raw.grpc && to.streams > 1)
+    return invalid_argument("--streams: HTTP/1.1 carries one request on a connection; use --connections");
   const bool open_loop = !raw.rate.empty();
   auto levels = parse_levels(open_loop ? raw.rate : raw.concurrency.empty() ? "1" : raw.concurrency);
-  if (!levels.ok()) return invalid_argument((open_loop ? "--request-rate: " : "--concurrency: ") + levels.status().message());
+  if (!levels.ok())
+    return invalid_argument((open_loop ? "--request-rate: " : "--concurrency: ") + levels.status().message());
   // Connections and streams alone say how many requests are in flight.
   if (!open_loop && raw.concurrency.empty()) {
     *levels = {static_cast<double>(std::max(to.connections, 1u)) * std::max(to.streams, 1u)};
   }
   for (const double level : *levels) {
-    if (!open_loop && (level != std::floor(level) || level > kMostInFlight)) return bad("--concurrency", std::to_string(level), "a whole number up to 100000");
-    if (raw.grpc && !open_loop && to.connections > 1 && level > to.connections && std::fmod(level, to.connections) != 0) {
-      return invalid_argument("--concurrency " + std::to_string(static_cast<long long>(level)) + " is no multiple of --connections " +
-                              std::to_string(to.connections));
+    if (!open_loop && (level != std::floor(level) || level > kMostInFlight))
+      return bad("--concurrency", std::to_string(level), "a whole number up to 100000");
+    if (raw.grpc && !open_loop && to.connections > 1 && level > to.connections &&
+        std::fmod(level, to.connections) != 0) {
+      return invalid_argument("--concurrency " + std::to_string(static_cast<long long>(level)) +
+                              " is no multiple of --connections " + std::to_string(to.connections));
     }
     to.loads.push_back(open_loop ? Load{0, level} : Load{static_cast<std::uint32_t>(level), 0});
   }
@@ -198,7 +206,8 @@ Result<std::vector<double>> parse_levels(std::string_view text) {
   for (std::string_view rest = text;;) {
     const auto end = rest.find(separator);
     double level = 0;
-    if (!parse_number(rest.substr(0, end), level) || level <= 0) return bad("level", rest.substr(0, end), "a number above 0");
+    if (!parse_number(rest.substr(0, end), level) || level <= 0)
+      return bad("level", rest.substr(0, end), "a number above 0");
     levels.push_back(level);
     if (end == std::string_view::npos) break;
     rest.remove_prefix(end + 1);
@@ -229,8 +238,10 @@ Result<Options> parse_options(std::span<const char* const> arguments) {
       value = name.substr(equals + 1);
       name = name.substr(0, equals);
     }
-    const auto* flag = std::find_if(std::begin(kFlags), std::end(kFlags), [&](const Flag& f) { return f.name == name; });
-    if (flag == std::end(kFlags)) return invalid_argument("unknown flag '" + std::string(name) + "'; --help lists them");
+    const auto* flag =
+        std::find_if(std::begin(kFlags), std::end(kFlags), [&](const Flag& f) { return f.name == name; });
+    if (flag == std::end(kFlags))
+      return invalid_argument("unknown flag '" + std::string(name) + "'; --help lists them");
     if (flag->value.empty()) {
       to.help |= name == "--help";
       to.statistics &= name != "--no-statistics";

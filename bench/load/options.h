@@ -22,13 +22,13 @@ struct Options {
   std::string host = "127.0.0.1";
   std::string port;
   Target target;
-  std::vector<Load> loads;  // never empty
+  std::vector<Load> loads;        // never empty
   std::uint32_t connections = 0;  // 0: one for gRPC, one for each request in flight for HTTP
   std::uint32_t streams = 0;      // 0: concurrency divided by connections
   bool poisson = true;
   MeasureRules rules;
   SampleRules samples;
-  std::string input_file;    // empty: generated
+  std::string input_file;       // empty: generated
   std::string expect = "none";  // "none", "echo", or a file with the first output's bytes
   std::string server_pid = "auto";
   bool statistics = true;

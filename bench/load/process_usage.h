@@ -8,10 +8,10 @@
 //
 // Thread: any.
 
+#include <sys/types.h>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <sys/types.h>
 
 namespace argosy::load {
 

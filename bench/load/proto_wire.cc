@@ -18,7 +18,8 @@ bool ProtoReader::read_varint(std::uint64_t& to) {
 bool ProtoReader::read_fixed(std::size_t size) {
   if (rest_.size() < size) return false;
   number_ = 0;
-  for (std::size_t i = 0; i < size; ++i) number_ |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(rest_[i])) << (8 * i);
+  for (std::size_t i = 0; i < size; ++i)
+    number_ |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(rest_[i])) << (8 * i);
   rest_.remove_prefix(size);
   return true;
 }

@@ -23,8 +23,8 @@ class ProtoReader {
   bool ok() const { return ok_; }
 
   std::uint32_t field() const { return field_; }
-  std::uint64_t varint() const { return number_; }        // wire types 0, 1 and 5
-  std::string_view bytes() const { return bytes_; }       // wire type 2
+  std::uint64_t varint() const { return number_; }   // wire types 0, 1 and 5
+  std::string_view bytes() const { return bytes_; }  // wire type 2
   bool is_bytes() const { return wire_type_ == 2; }
 
  private:

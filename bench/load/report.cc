@@ -41,7 +41,7 @@ class Fields {
 
 double micros(std::uint64_t ns) { return static_cast<double>(ns) / 1000.0; }
 
-double median_of(const std::vector<WindowFigures>& windows, double WindowFigures::* figure) {
+double median_of(const std::vector<WindowFigures>& windows, double WindowFigures::*figure) {
   std::vector<double> values;
   for (const auto& window : windows) values.push_back(window.*figure);
   if (values.empty()) return 0;
@@ -67,7 +67,8 @@ Fields parameters_of(const Options& options, const Measured& m) {
   f.add("streams", std::uint64_t{m.streams});
   f.add("threads", std::uint64_t{options.rules.threads});
   f.add("batch", static_cast<std::uint64_t>(options.samples.batch));
-  f.add("input_data", options.input_file.empty() ? std::string_view(options.samples.zero ? "zero" : "random") : options.input_file);
+  f.add("input_data",
+        options.input_file.empty() ? std::string_view(options.samples.zero ? "zero" : "random") : options.input_file);
   f.add("checked", options.expect == "none" ? "output present" : std::string_view(options.expect));
   f.add("seed", options.samples.seed);
   f.add("percentile", options.rules.percentile);

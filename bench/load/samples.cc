@@ -20,19 +20,22 @@ Result<std::vector<std::int64_t>> shape_of(const ModelCard& card, const TensorSp
   std::vector<std::int64_t> shape = spec.shape;
   const std::size_t first = card.batched() ? 1 : 0;
   if (card.batched() && !shape.empty()) shape[0] = rules.batch;
-  if (const auto found = rules.shapes.find(spec.name); given == nullptr && found != rules.shapes.end()) given = &found->second;
+  if (const auto found = rules.shapes.find(spec.name); given == nullptr && found != rules.shapes.end())
+    given = &found->second;
   if (given != nullptr) {
     if (given->size() + first != shape.size()) {
-      return invalid_argument("input '" + spec.name + "': shape " + text_of(*given) + " has " + std::to_string(given->size()) +
-                              " dimensions, the model expects " + std::to_string(shape.size() - first) +
+      return invalid_argument("input '" + spec.name + "': shape " + text_of(*given) + " has " +
+                              std::to_string(given->size()) + " dimensions, the model expects " +
+                              std::to_string(shape.size() - first) +
                               (first == 1 ? " after the batch dimension of " : " in ") + text_of(spec.shape));
     }
     std::copy(given->begin(), given->end(), shape.begin() + static_cast<std::ptrdiff_t>(first));
   }
   for (const auto dim : shape) {
     if (dim < 0) {
-      return invalid_argument("input '" + spec.name + "' has dynamic dimensions " + text_of(spec.shape) + "; give their sizes with --shape " +
-                              spec.name + ":<dims" + (first == 1 ? " without the batch dimension>" : ">"));
+      return invalid_argument("input '" + spec.name + "' has dynamic dimensions " + text_of(spec.shape) +
+                              "; give their sizes with --shape " + spec.name + ":<dims" +
+                              (first == 1 ? " without the batch dimension>" : ">"));
     }
   }
   return shape;
@@ -43,7 +46,8 @@ Result<std::size_t> element_count(const Tensor& tensor) {
   std::uint64_t count = 1;
   for (const auto dim : tensor.shape) {
     count *= static_cast<std::uint64_t>(dim);
-    if (count > kMost) return invalid_argument("input '" + tensor.name + "': shape " + text_of(tensor.shape) + " is over 2 GiB");
+    if (count > kMost)
+      return invalid_argument("input '" + tensor.name + "': shape " + text_of(tensor.shape) + " is over 2 GiB");
   }
   return static_cast<std::size_t>(count);
 }
@@ -72,7 +76,8 @@ void fill(Tensor& tensor, std::size_t count, const SampleRules& rules, std::mt19
       const double value = static_cast<double>(bits >> 11) * 0x1p-53;
       std::memcpy(at, &value, sizeof value);
     } else if (tensor.datatype == "FP16" || tensor.datatype == "BF16") {
-      const auto value = static_cast<std::uint16_t>(tensor.datatype == "FP16" ? (14 << 10) | (bits & 0x3FF) : (126 << 7) | (bits & 0x7F));
+      const auto value = static_cast<std::uint16_t>(tensor.datatype == "FP16" ? (14 << 10) | (bits & 0x3FF)
+                                                                              : (126 << 7) | (bits & 0x7F));
       std::memcpy(at, &value, sizeof value);
     } else {
       *at = static_cast<char>(tensor.datatype == "BOOL" ? bits & 1 : bits % 10);
@@ -121,8 +126,9 @@ Result<Sample> sample_from_entry(const ModelCard& card, const SampleRules& rules
     if (!count.ok()) return count.status();
     const std::size_t expected = *count * element_size(spec.datatype);
     if (spec.datatype != "BYTES" && tensor.bytes.size() != expected) {
-      return invalid_argument("input '" + spec.name + "': the file gives " + std::to_string(tensor.bytes.size()) + " bytes, shape " +
-                              text_of(tensor.shape) + " of " + spec.datatype + " expects " + std::to_string(expected));
+      return invalid_argument("input '" + spec.name + "': the file gives " + std::to_string(tensor.bytes.size()) +
+                              " bytes, shape " + text_of(tensor.shape) + " of " + spec.datatype + " expects " +
+                              std::to_string(expected));
     }
     sample.inputs.push_back(std::move(tensor));
   }
@@ -135,7 +141,9 @@ Result<Sample> generate_sample(const ModelCard& card, const SampleRules& rules) 
   std::mt19937_64 random(rules.seed);
   Sample sample;
   for (const TensorSpec& spec : card.inputs) {
-    if (!is_datatype(spec.datatype)) return invalid_argument("input '" + spec.name + "' has datatype '" + spec.datatype + "', which is no V2 datatype");
+    if (!is_datatype(spec.datatype))
+      return invalid_argument("input '" + spec.name + "' has datatype '" + spec.datatype +
+                              "', which is no V2 datatype");
     auto shape = shape_of(card, spec, rules, nullptr);
     if (!shape.ok()) return shape.status();
     Tensor tensor{spec.name, spec.datatype, std::move(*shape), {}};
@@ -151,7 +159,8 @@ Result<std::vector<Sample>> samples_from_file(const ModelCard& card, const Sampl
   auto file = parse_json(text);
   if (!file.ok()) return file.status();
   const Json* data = file->find("data");
-  if (data == nullptr || data->items.empty()) return invalid_argument("the input file has no \"data\" array with entries");
+  if (data == nullptr || data->items.empty())
+    return invalid_argument("the input file has no \"data\" array with entries");
   std::vector<Sample> samples;
   for (const Json& item : data->items) {
     // A nested array is one sequence of requests; its steps are sent like any others.

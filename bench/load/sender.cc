@@ -48,8 +48,8 @@ void Sender::stop() {
 
 void Sender::add_connections() {
   for (std::uint32_t i = 0; i < plan_.connections; ++i) {
-    auto& connection = connections_.emplace_back(plan_.format == Format::grpc ? make_grpc_connection(*this, plan_.authority)
-                                                                              : make_http_connection(*this));
+    auto& connection = connections_.emplace_back(
+        plan_.format == Format::grpc ? make_grpc_connection(*this, plan_.authority) : make_http_connection(*this));
     connection->slot = i;
     lost_slots_.push_back(plan_.streams);  // all lost: reopen_lost opens it like any other
     opened_.push_back(TimePoint::min());
@@ -99,11 +99,11 @@ bool Sender::send_one(TimePoint due) {
 void Sender::send_due(TimePoint now) {
   if (stopping_.load(std::memory_order_relaxed)) return;
   if (!arrivals_) {
-    while (!finished_sending() && send_one(now)) {
-    }
+    while (!finished_sending() && send_one(now)) {}
     return;
   }
-  for (; arrivals_->next() <= now && !(plan_.budget != 0 && sent_ + waiting_.size() >= plan_.budget); arrivals_->advance()) {
+  for (; arrivals_->next() <= now && !(plan_.budget != 0 && sent_ + waiting_.size() >= plan_.budget);
+       arrivals_->advance()) {
     if (waiting_.size() < kMostWaiting) {
       waiting_.push_back(arrivals_->next());
     } else {

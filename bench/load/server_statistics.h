@@ -25,7 +25,9 @@ struct ServerStatistics {
   std::uint64_t executions = 0;  // batches
   StatisticDuration success, fail, queue, compute_input, compute_infer, compute_output, cache_hit, cache_miss;
 
-  double mean_batch() const { return executions == 0 ? 0 : static_cast<double>(inferences) / static_cast<double>(executions); }
+  double mean_batch() const {
+    return executions == 0 ? 0 : static_cast<double>(inferences) / static_cast<double>(executions);
+  }
   // Counters that went backwards (a reload) start again from zero.
   ServerStatistics minus(const ServerStatistics& before) const;
   friend bool operator==(const ServerStatistics&, const ServerStatistics&) = default;

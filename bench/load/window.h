@@ -21,7 +21,7 @@
 namespace argosy::load {
 
 struct Window {
-  Histogram latency;  // of good answers
+  Histogram latency;                            // of good answers
   std::map<std::string, std::uint64_t> errors;  // by status text
   std::uint64_t failed = 0;
 

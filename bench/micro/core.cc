@@ -62,10 +62,12 @@ void report(const char* name, std::size_t batch, std::size_t calls, const std::f
   }
   std::sort(cpu.begin(), cpu.end());
   std::sort(wall.begin(), wall.end());
-  std::printf("{\"bench\":\"%s\",\"build\":\"%s\",\"cores\":%ld,\"batch\":%zu,\"calls\":%zu,\"n\":%d,"
-              "\"cpu_ns\":%.0f,\"cpu_spread_ns\":%.0f,\"cpu_p99_ns\":%.0f,\"wall_ns\":%.0f,\"allocations\":%.2f}\n",
-              name, ARGOSY_BENCH_BUILD, sysconf(_SC_NPROCESSORS_ONLN), batch, calls, kRuns, cpu[kRuns / 2], cpu.back() - cpu.front(), cpu.back(),
-              wall[kRuns / 2], static_cast<double>(allocated) / static_cast<double>(calls * kRuns));
+  std::printf(
+      "{\"bench\":\"%s\",\"build\":\"%s\",\"cores\":%ld,\"batch\":%zu,\"calls\":%zu,\"n\":%d,"
+      "\"cpu_ns\":%.0f,\"cpu_spread_ns\":%.0f,\"cpu_p99_ns\":%.0f,\"wall_ns\":%.0f,\"allocations\":%.2f}\n",
+      name, ARGOSY_BENCH_BUILD, sysconf(_SC_NPROCESSORS_ONLN), batch, calls, kRuns, cpu[kRuns / 2],
+      cpu.back() - cpu.front(), cpu.back(), wall[kRuns / 2],
+      static_cast<double>(allocated) / static_cast<double>(calls * kRuns));
   std::fflush(stdout);
 }
 
@@ -110,26 +112,28 @@ void whole_request(std::uint32_t max_rows) {
   std::vector<infer::RequestPtr> requests;
   std::unique_ptr<std::latch> left;
   const std::size_t wave = max_rows * 2;
-  report("submit_to_reply", max_rows, kCalls,
-         [&] {
-           left = std::make_unique<std::latch>(kCalls);
-           for (std::size_t i = 0; i < kCalls; ++i) {
-             requests.push_back(request(payload));
-             requests.back()->reply.wrap([&](auto) { return std::make_unique<CountSink>(*left); });
-           }
-         },
-         [&] {
-           auto model = engine.find("identity");
-           for (std::size_t i = 0; i < kCalls; ++i) {
-             engine.submit(*model, std::move(requests[i]));
-             // As a front end with so many clients: it goes on when answers made room.
-             while (i % wave == wave - 1 && engine.in_flight() > wave) usleep(20);
-           }
-           left->wait();
-           requests.clear();
-         });
+  report(
+      "submit_to_reply", max_rows, kCalls,
+      [&] {
+        left = std::make_unique<std::latch>(kCalls);
+        for (std::size_t i = 0; i < kCalls; ++i) {
+          requests.push_back(request(payload));
+          requests.back()->reply.wrap([&](auto) { return std::make_unique<CountSink>(*left); });
+        }
+      },
+      [&] {
+        auto model = engine.find("identity");
+        for (std::size_t i = 0; i < kCalls; ++i) {
+          engine.submit(*model, std::move(requests[i]));
+          // As a front end with so many clients: it goes on when answers made room.
+          while (i % wave == wave - 1 && engine.in_flight() > wave) usleep(20);
+        }
+        left->wait();
+        requests.clear();
+      });
   const auto sums = (*engine.statistics("identity")).front();
-  std::fprintf(stderr, "mean batch %.1f\n", static_cast<double>(sums.inferences) / static_cast<double>(sums.executions));
+  std::fprintf(stderr, "mean batch %.1f\n",
+               static_cast<double>(sums.inferences) / static_cast<double>(sums.executions));
 }
 
 void batcher() {
@@ -139,27 +143,33 @@ void batcher() {
   std::vector<sched::Pending> items;
   const TimePoint now = SteadyClock().now();
   for (std::size_t i = 0; i < kBatch; ++i) items.push_back({.request = request(payload), .rows = 1, .arrived = now});
-  report("batcher_push_next", kBatch, kCalls, [] {}, [&] {
-    for (std::size_t turn = 0; turn < kCalls / kBatch; ++turn) {
-      for (auto& item : items) {
-        if (!policy->push(std::move(item), now).ok()) std::abort();
-      }
-      auto decision = policy->next(0, now);
-      items = std::move(std::get<sched::RunBatch>(decision).items);
-    }
-  });
+  report(
+      "batcher_push_next", kBatch, kCalls, [] {},
+      [&] {
+        for (std::size_t turn = 0; turn < kCalls / kBatch; ++turn) {
+          for (auto& item : items) {
+            if (!policy->push(std::move(item), now).ok()) std::abort();
+          }
+          auto decision = policy->next(0, now);
+          items = std::move(std::get<sched::RunBatch>(decision).items);
+        }
+      });
 }
 
 void instruments() {
   constexpr std::size_t kCalls = 1'000'000;
   metrics::Counter counter;
   metrics::Histogram histogram({10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000}, 1e-9);
-  report("counter_add", 1, kCalls, [] {}, [&] {
-    for (std::size_t i = 0; i < kCalls; ++i) counter.add();
-  });
-  report("histogram_observe", 1, kCalls, [] {}, [&] {
-    for (std::size_t i = 0; i < kCalls; ++i) histogram.observe(i);
-  });
+  report(
+      "counter_add", 1, kCalls, [] {},
+      [&] {
+        for (std::size_t i = 0; i < kCalls; ++i) counter.add();
+      });
+  report(
+      "histogram_observe", 1, kCalls, [] {},
+      [&] {
+        for (std::size_t i = 0; i < kCalls; ++i) histogram.observe(i);
+      });
 }
 
 }  // namespace

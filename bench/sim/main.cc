@@ -18,10 +18,10 @@ namespace {
 using namespace argosy;
 
 std::map<std::string, std::string> settings{
-    {"arrivals", "closed"}, {"concurrency", "64"}, {"rate", "20000"},  {"burst", "32"},    {"path", ""},
-    {"requests", "50000"},  {"seed", "1"},         {"cores", "2"},     {"instances", "1"}, {"batch_us", "40"},
-    {"row_us", "20"},       {"in_us", "6"},        {"out_us", "4"},    {"client_us", "0"}, {"wake_us", "20"},
-    {"max_rows", "64"},
+    {"arrivals", "closed"}, {"concurrency", "64"}, {"rate", "20000"}, {"burst", "32"},
+    {"path", ""},           {"requests", "50000"}, {"seed", "1"},     {"cores", "2"},
+    {"instances", "1"},     {"batch_us", "40"},    {"row_us", "20"},  {"in_us", "6"},
+    {"out_us", "4"},        {"client_us", "0"},    {"wake_us", "20"}, {"max_rows", "64"},
 };
 
 double number(const char* name) { return std::strtod(settings[name].c_str(), nullptr); }
@@ -29,13 +29,14 @@ double number(const char* name) { return std::strtod(settings[name].c_str(), nul
 void report(const char* setting, const model::ModelSpec& spec, const sim::Machine& machine, const sim::Load& load) {
   const auto out = sim::simulate(spec, machine, load);
   const auto& batching = spec.batching;
-  std::printf("{\"setting\": \"%s\", \"delay_us\": %lld, \"preferred_rows\": %u, \"arrivals\": \"%s\", "
-              "\"instances\": %zu, \"cores\": %g, \"per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f, "
-              "\"mean_batch\": %.2f, \"batches\": %zu, \"answered\": %zu}\n",
-              setting, batching ? static_cast<long long>(batching->max_queue_delay.count()) : 0LL,
-              batching && !batching->preferred_rows.empty() ? batching->preferred_rows.back() : 0u,
-              settings["arrivals"].c_str(), machine.instances, machine.cores, out.per_second, out.p50_us, out.p99_us,
-              out.mean_batch, out.batches, out.answered);
+  std::printf(
+      "{\"setting\": \"%s\", \"delay_us\": %lld, \"preferred_rows\": %u, \"arrivals\": \"%s\", "
+      "\"instances\": %zu, \"cores\": %g, \"per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f, "
+      "\"mean_batch\": %.2f, \"batches\": %zu, \"answered\": %zu}\n",
+      setting, batching ? static_cast<long long>(batching->max_queue_delay.count()) : 0LL,
+      batching && !batching->preferred_rows.empty() ? batching->preferred_rows.back() : 0u,
+      settings["arrivals"].c_str(), machine.instances, machine.cores, out.per_second, out.p50_us, out.p99_us,
+      out.mean_batch, out.batches, out.answered);
 }
 
 }  // namespace
@@ -70,8 +71,10 @@ int main(int argc, char** argv) {
   }
   if (arrivals == "file") load.moments = sim::replayed(settings["path"]);
   if ((arrivals != "closed" && load.moments.empty()) || machine.instances == 0 || machine.cores <= 0) {
-    std::fprintf(stderr, "argosy-sim: no arrivals from '%s', or no instances or cores; expected arrivals=closed, "
-                 "poisson, bursty, or file with a readable path\n", arrivals.c_str());
+    std::fprintf(stderr,
+                 "argosy-sim: no arrivals from '%s', or no instances or cores; expected arrivals=closed, "
+                 "poisson, bursty, or file with a readable path\n",
+                 arrivals.c_str());
     return 2;
   }
 

@@ -30,8 +30,8 @@ using namespace argosy;
 using Steady = std::chrono::steady_clock;
 
 struct Case {
-  std::uint32_t rows;       // of a batch
-  std::size_t depth;        // queued all the time
+  std::uint32_t rows;  // of a batch
+  std::size_t depth;   // queued all the time
   bool deadlines, delay;
 };
 
@@ -79,11 +79,12 @@ void measure(const Case& c) {
     ns.push_back(spent.count() / static_cast<double>(requests));
   }
   std::sort(ns.begin(), ns.end());
-  std::printf("{\"bench\": \"policy_cost\", \"batch_rows\": %u, \"depth\": %zu, \"deadlines\": %s, \"delay\": %s, "
-              "\"rounds\": %zu, \"ns_per_request\": {\"median\": %.1f, \"min\": %.1f, \"max\": %.1f}, "
-              "\"allocations_per_request\": %.3f}\n",
-              c.rows, c.depth, c.deadlines ? "true" : "false", c.delay ? "true" : "false", ns.size(),
-              ns[ns.size() / 2], ns.front(), ns.back(), static_cast<double>(allocated) / static_cast<double>(requests));
+  std::printf(
+      "{\"bench\": \"policy_cost\", \"batch_rows\": %u, \"depth\": %zu, \"deadlines\": %s, \"delay\": %s, "
+      "\"rounds\": %zu, \"ns_per_request\": {\"median\": %.1f, \"min\": %.1f, \"max\": %.1f}, "
+      "\"allocations_per_request\": %.3f}\n",
+      c.rows, c.depth, c.deadlines ? "true" : "false", c.delay ? "true" : "false", ns.size(), ns[ns.size() / 2],
+      ns.front(), ns.back(), static_cast<double>(allocated) / static_cast<double>(requests));
 }
 
 }  // namespace

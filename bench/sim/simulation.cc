@@ -37,7 +37,9 @@ struct Instance {
 class World {
  public:
   World(const model::ModelSpec& spec, const Machine& machine, const Load& load)
-      : machine_(machine), load_(load), policy_(sched::make_policy(spec, machine.instances)),
+      : machine_(machine),
+        load_(load),
+        policy_(sched::make_policy(spec, machine.instances)),
         instances_(machine.instances) {}
 
   Outcome run() {
@@ -45,8 +47,7 @@ class World {
     if (load_.moments.empty()) {
       for (std::size_t i = 0; i < load_.concurrency; ++i) io_.push_back({Work::Kind::arrive, 0, machine_.in_us});
     }
-    while (latencies_.size() < requests && step()) {
-    }
+    while (latencies_.size() < requests && step()) {}
     return outcome();
   }
 

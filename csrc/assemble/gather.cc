@@ -25,8 +25,8 @@ void mark_wanted(const model::ModelSpec& spec, backend::Batch& batch) {
   }
 }
 
-Result<Tensor> join_input(const model::ModelSpec& spec, std::size_t input, BytesPool& pool,
-                          const backend::Batch& batch, std::vector<device::Memory>& parts) {
+Result<Tensor> join_input(const model::ModelSpec& spec, std::size_t input, BytesPool& pool, const backend::Batch& batch,
+                          std::vector<device::Memory>& parts) {
   const Tensor& first = batch.requests.front()->inputs[input];
   const bool ragged = spec.inputs[input].ragged;
   if (batch.requests.size() == 1 && !(ragged && spec.batches())) return first;

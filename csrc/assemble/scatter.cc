@@ -14,9 +14,7 @@ namespace {
 using tensor::Shape;
 using tensor::Tensor;
 
-std::string shown(const Tensor& output) {
-  return std::string(to_string(output.dtype)) + " " + to_string(output.shape);
-}
+std::string shown(const Tensor& output) { return std::string(to_string(output.dtype)) + " " + to_string(output.shape); }
 
 // One wanted output of the batch, checked, with what its slices need.
 struct Whole {
@@ -31,27 +29,29 @@ Status wrong(const model::ModelSpec& spec, const model::TensorSpec& output, cons
 Status check(const model::ModelSpec& spec, const model::TensorSpec& output, const backend::Batch& batch,
              const Tensor& got) {
   if (got.dtype != output.dtype) {
-    return wrong(spec, output, "the backend returned " + shown(got) + ", expected data type " +
-                                   std::string(to_string(output.dtype)));
+    return wrong(spec, output,
+                 "the backend returned " + shown(got) + ", expected data type " + std::string(to_string(output.dtype)));
   }
   if (spec.batches() && (got.shape.rank() == 0 || got.shape[0] != static_cast<std::int64_t>(batch.rows))) {
-    return wrong(spec, output, "the backend returned shape " + to_string(got.shape) + ", expected " +
-                                   std::to_string(batch.rows) + " as the first dimension (the rows of the batch)");
+    return wrong(spec, output,
+                 "the backend returned shape " + to_string(got.shape) + ", expected " + std::to_string(batch.rows) +
+                     " as the first dimension (the rows of the batch)");
   }
   const auto count = got.shape.element_count();
   if (got.dtype == tensor::DType::bytes && count) {
     if (!got.data.on_host()) return wrong(spec, output, "the backend returned BYTES in device memory, expected host");
     const auto found = tensor::check_strings({got.data.data(), got.data.size()}, static_cast<std::size_t>(*count));
     if (found.fault == tensor::StringsFault::none) return {};
-    return wrong(spec, output, "the backend returned " + std::to_string(got.data.size()) + " bytes with " +
-                                   std::to_string(found.elements) + " whole string elements, expected exactly " +
-                                   std::to_string(*count) + " for shape " + to_string(got.shape));
+    return wrong(spec, output,
+                 "the backend returned " + std::to_string(got.data.size()) + " bytes with " +
+                     std::to_string(found.elements) + " whole string elements, expected exactly " +
+                     std::to_string(*count) + " for shape " + to_string(got.shape));
   }
   const auto expected = tensor::byte_size(got.dtype, got.shape);
   if (!expected || *expected != got.data.size()) {
-    return wrong(spec, output, "the backend returned " + std::to_string(got.data.size()) + " bytes, expected " +
-                                   (expected ? std::to_string(*expected) + " for " : "a possible shape, not ") +
-                                   shown(got));
+    return wrong(spec, output,
+                 "the backend returned " + std::to_string(got.data.size()) + " bytes, expected " +
+                     (expected ? std::to_string(*expected) + " for " : "a possible shape, not ") + shown(got));
   }
   return {};
 }
@@ -74,8 +74,8 @@ Result<Whole> take(const model::ModelSpec& spec, const model::TensorSpec& output
   if (got == batch.outputs.end()) {
     std::string names;
     for (const Tensor& tensor : batch.outputs) names += (names.empty() ? "'" : ", '") + tensor.name + "'";
-    return wrong(spec, output, "the backend did not return it; it returned " +
-                                   (names.empty() ? std::string("no output") : names));
+    return wrong(spec, output,
+                 "the backend did not return it; it returned " + (names.empty() ? std::string("no output") : names));
   }
   if (auto status = check(spec, output, batch, *got); !status.ok()) return status;
   Whole whole{*std::move(got), {}};

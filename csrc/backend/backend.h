@@ -59,12 +59,12 @@ class Instance {
 
 // What the loader grants one instance.
 struct InstanceSlot {
-  std::string name;                 // "<model>_<group>_<index>"
+  std::string name;  // "<model>_<group>_<index>"
   model::InstanceKind kind = model::InstanceKind::cpu;
-  int device = 0;                   // which GPU
-  std::uint32_t index = 0;          // of this instance within the model
-  std::uint32_t instances = 1;      // of the model in total
-  std::uint32_t cpu_threads = 1;    // its share of the server's thread budget
+  int device = 0;                 // which GPU
+  std::uint32_t index = 0;        // of this instance within the model
+  std::uint32_t instances = 1;    // of the model in total
+  std::uint32_t cpu_threads = 1;  // its share of the server's thread budget
 };
 
 class LoadedModel {

@@ -66,10 +66,10 @@ std::string log_line(const LogRecord& record) {
   // An INFO letter for verbose lines too, as readers of such logs expect.
   constexpr std::array<char, 4> kLetters{'E', 'W', 'I', 'I'};
   std::array<char, 96> head{};
-  const int size = std::snprintf(head.data(), head.size(), "%c%02d%02d %02d:%02d:%02d.%06d %ld ",
-                                 kLetters[static_cast<std::size_t>(record.level)], parts.tm_mon + 1, parts.tm_mday,
-                                 parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(micros),
-                                 ::syscall(SYS_gettid));
+  const int size =
+      std::snprintf(head.data(), head.size(), "%c%02d%02d %02d:%02d:%02d.%06d %ld ",
+                    kLetters[static_cast<std::size_t>(record.level)], parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                    parts.tm_min, parts.tm_sec, static_cast<int>(micros), ::syscall(SYS_gettid));
   std::string line(head.data(), static_cast<std::size_t>(size));
   line.append(record.file).append(":").append(std::to_string(record.line)).append("] ").append(record.message);
   bool first = true;

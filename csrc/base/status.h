@@ -20,15 +20,15 @@ namespace argosy {
 
 enum class StatusCode : std::uint8_t {
   ok,
-  invalid_argument,   // the caller's request is wrong, and stays wrong
-  not_found,          // no such model, version, tensor or region
+  invalid_argument,  // the caller's request is wrong, and stays wrong
+  not_found,         // no such model, version, tensor or region
   already_exists,
-  unavailable,        // not now: queue full, model loading, draining; a retry may work
+  unavailable,  // not now: queue full, model loading, draining; a retry may work
   deadline_exceeded,
   cancelled,
-  unsupported,        // a valid request this build or model does not serve
-  resource_exhausted, // a server-wide bound was reached; back off
-  internal,           // our bug, or a backend's
+  unsupported,         // a valid request this build or model does not serve
+  resource_exhausted,  // a server-wide bound was reached; back off
+  internal,            // our bug, or a backend's
 };
 
 std::string_view to_string(StatusCode code);  // "ok", "invalid_argument", ...

@@ -155,9 +155,9 @@ ModelStatistics Accounting::statistics() {
     all.last_inference_ms = std::max(all.last_inference_ms, one.last_inference_ms);
     all.inferences += one.inferences;
     all.executions += one.executions;
-    for (const auto part : {&ModelStatistics::success, &ModelStatistics::fail, &ModelStatistics::queue,
-                            &ModelStatistics::compute_input, &ModelStatistics::compute_infer,
-                            &ModelStatistics::compute_output}) {
+    for (const auto part :
+         {&ModelStatistics::success, &ModelStatistics::fail, &ModelStatistics::queue, &ModelStatistics::compute_input,
+          &ModelStatistics::compute_infer, &ModelStatistics::compute_output}) {
       add(all.*part, one.*part);
     }
     for (const auto& [rows, batch] : one.batches) {
@@ -168,9 +168,9 @@ ModelStatistics Accounting::statistics() {
     }
     for (const auto& [index, response] : one.responses) {
       ResponseStatistics& sum = all.responses[index];
-      for (const auto part : {&ResponseStatistics::compute_infer, &ResponseStatistics::compute_output,
-                              &ResponseStatistics::success, &ResponseStatistics::fail,
-                              &ResponseStatistics::empty_response, &ResponseStatistics::cancel}) {
+      for (const auto part :
+           {&ResponseStatistics::compute_infer, &ResponseStatistics::compute_output, &ResponseStatistics::success,
+            &ResponseStatistics::fail, &ResponseStatistics::empty_response, &ResponseStatistics::cancel}) {
         add(sum.*part, response.*part);
       }
     }

@@ -62,8 +62,8 @@ class Living {
 }  // namespace
 
 struct Engine::Parts {
-  Parts(EngineOptions options, std::shared_ptr<backend::Registry> backends,
-        std::shared_ptr<metrics::Registry> registry, const Clock& clock)
+  Parts(EngineOptions options, std::shared_ptr<backend::Registry> backends, std::shared_ptr<metrics::Registry> registry,
+        const Clock& clock)
       : queued_bytes(std::make_shared<QueuedBytes>(options.max_queued_bytes)),
         expiry(std::make_shared<Expiry>(clock)),
         reaper(std::make_shared<Reaper>()),
@@ -99,8 +99,7 @@ Engine::Engine(EngineOptions options, std::shared_ptr<backend::Registry> backend
 
 Engine::~Engine() { stop(TimePoint::min()); }
 
-Status Engine::load(const std::string& name, std::vector<model::ModelSpec> versions,
-                    std::vector<LoadFailure>* failed) {
+Status Engine::load(const std::string& name, std::vector<model::ModelSpec> versions, std::vector<LoadFailure>* failed) {
   if (parts_->stopping) return stopping_status();
   std::string failures;
   std::vector<std::unique_ptr<Model>> loaded;

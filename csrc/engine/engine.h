@@ -33,9 +33,9 @@ using ModelHandle = std::shared_ptr<Model>;  // keeps a version serving until le
 
 struct EngineOptions {
   std::size_t max_queued_bytes = std::size_t{1} << 30;  // payload bytes in all queues together
-  std::uint32_t cpu_threads = 1;   // the thread budget divided over instances
-  std::uint32_t gpus = 0;          // GPUs that instances may use
-  BytesPool* pool = nullptr;       // where batches are gathered, outlives the engine; null: default_pool()
+  std::uint32_t cpu_threads = 1;                        // the thread budget divided over instances
+  std::uint32_t gpus = 0;                               // GPUs that instances may use
+  BytesPool* pool = nullptr;  // where batches are gathered, outlives the engine; null: default_pool()
   ModelMetricsOptions metrics;
 };
 
@@ -52,8 +52,8 @@ struct LoadFailure {
 
 class Engine {
  public:
-  Engine(EngineOptions options, std::shared_ptr<backend::Registry> backends,
-         std::shared_ptr<metrics::Registry> metrics, const Clock& clock);
+  Engine(EngineOptions options, std::shared_ptr<backend::Registry> backends, std::shared_ptr<metrics::Registry> metrics,
+         const Clock& clock);
   ~Engine();  // stop(now)
 
   // Loads all `versions` of one model, warms them up, then publishes them in one step

@@ -97,8 +97,8 @@ void InstanceRunner::run_batch(backend::Instance& instance, ModelQueue::Taken ta
       infer::Request& request = *batch.requests[i];
       request.timings.input_ready = now;
       request.reply.wrap([&](std::unique_ptr<infer::ReplySink> inner) {
-        auto sink = std::make_unique<TrackedSink>(lane_, slot_.index, request, orders_[i], taken.free_since,
-                                                  std::move(inner));
+        auto sink =
+            std::make_unique<TrackedSink>(lane_, slot_.index, request, orders_[i], taken.free_since, std::move(inner));
         sinks.push_back(sink.get());
         return sink;
       });
@@ -117,10 +117,11 @@ void InstanceRunner::run_batch(backend::Instance& instance, ModelQueue::Taken ta
     return;
   }
 
-  lane_->accounting().count_execution(
-      slot_.index, rows,
-      {.taken = taken.when, .input_ready = times.input_ready, .output_ready = times.output_ready,
-       .done = lane_->clock().now()});
+  lane_->accounting().count_execution(slot_.index, rows,
+                                      {.taken = taken.when,
+                                       .input_ready = times.input_ready,
+                                       .output_ready = times.output_ready,
+                                       .done = lane_->clock().now()});
   for (std::size_t i = 0; i < batch.requests.size(); ++i) {
     if (!batch.requests[i]) continue;  // the instance kept it
     sinks[i]->ran(times.input_ready, times.output_ready);

@@ -23,14 +23,13 @@ namespace argosy::engine {
 class InstanceRunner {
  public:
   // `loaded` and `pool` outlive this.
-  InstanceRunner(std::shared_ptr<Lane> lane, backend::LoadedModel& loaded, backend::InstanceSlot slot,
-                 BytesPool& pool);
+  InstanceRunner(std::shared_ptr<Lane> lane, backend::LoadedModel& loaded, backend::InstanceSlot slot, BytesPool& pool);
   ~InstanceRunner() { join(); }
 
-  Status wait_ready();      // made and warmed up, or why not; once
+  Status wait_ready();  // made and warmed up, or why not; once
   Status healthy();
-  void cancel_running();    // tells the requests that run now; what the backend makes of it is its own business
-  void join();              // the lane must be closed
+  void cancel_running();  // tells the requests that run now; what the backend makes of it is its own business
+  void join();            // the lane must be closed
 
  private:
   void run(std::promise<Status> ready);

@@ -82,8 +82,8 @@ const Family kOldest{"argosy_oldest_queued_age_seconds", Kind::gauge,
 }  // namespace
 
 void add_model_families(metrics::Page& page, const ModelMetricsOptions& options) {
-  for (const Family* family : {&kSuccess, &kFailure, &kInferences, &kExecutions, &kPending, &kLoadSeconds, &kQueued,
-                               &kRunning, &kOldest}) {
+  for (const Family* family :
+       {&kSuccess, &kFailure, &kInferences, &kExecutions, &kPending, &kLoadSeconds, &kQueued, &kRunning, &kOldest}) {
     page.family(*family);
   }
   if (options.counter_latencies) {
@@ -120,8 +120,8 @@ void collect_model(metrics::Page& page, Model& model, const ModelMetricsOptions&
   page.add(kQueued, labels, std::uint64_t{waiting.requests});
   page.add(kRunning, labels, std::uint64_t{inside > waiting.requests ? inside - waiting.requests : 0});
   const TimePoint now = lane.clock().now();
-  const double age = waiting.requests > 0 && waiting.oldest < now
-                         ? std::chrono::duration<double>(now - waiting.oldest).count() : 0.0;
+  const double age =
+      waiting.requests > 0 && waiting.oldest < now ? std::chrono::duration<double>(now - waiting.oldest).count() : 0.0;
   page.add(kOldest, labels, age);
   page.add(kLoadSeconds, labels, std::chrono::duration<double>(model.load_time).count());
 

@@ -33,7 +33,7 @@ class Reaper {
   void abandon(const Status& why);
   void stop();  // takes the rest apart and joins; idempotent
 
-  std::size_t in_flight();  // requests the retired models still owe
+  std::size_t in_flight();            // requests the retired models still owe
   bool holds(std::string_view name);  // a retired version of this model is not gone yet
 
  private:

@@ -33,8 +33,8 @@ struct ModelStatistics {
   std::uint64_t inferences = 0;
   std::uint64_t executions = 0;
   Duration success, fail, queue, compute_input, compute_infer, compute_output, cache_hit, cache_miss;
-  std::map<std::uint64_t, BatchStatistics> batches;         // by rows executed
-  std::map<std::string, ResponseStatistics> responses;      // by index, as text
+  std::map<std::uint64_t, BatchStatistics> batches;     // by rows executed
+  std::map<std::string, ResponseStatistics> responses;  // by index, as text
 };
 
 }  // namespace argosy::engine

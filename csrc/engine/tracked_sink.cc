@@ -47,12 +47,11 @@ void TrackedSink::send(infer::Response response, bool last) {
 
 void TrackedSink::count_part(const infer::Response& response, TimePoint now, bool last) {
   const bool ok = response.status.ok();
-  lane_->accounting().count_response(instance_,
-                                     {.index = index_++,
-                                      .took = now - previous_,
-                                      .ok = ok,
-                                      .empty = last && ok && response.outputs.empty(),
-                                      .cancelled = response.status.code() == StatusCode::cancelled});
+  lane_->accounting().count_response(instance_, {.index = index_++,
+                                                 .took = now - previous_,
+                                                 .ok = ok,
+                                                 .empty = last && ok && response.outputs.empty(),
+                                                 .cancelled = response.status.code() == StatusCode::cancelled});
   previous_ = now;
 }
 

@@ -48,8 +48,8 @@ class MessageReader {
   const std::size_t max_bytes_;
   std::array<std::byte, kPrefixBytes> prefix_{};
   std::size_t prefix_read_ = 0;
-  std::size_t length_ = 0;   // once the prefix is read
-  std::size_t gathered_ = 0; // bytes of it in buffer_
+  std::size_t length_ = 0;    // once the prefix is read
+  std::size_t gathered_ = 0;  // bytes of it in buffer_
   Buffer buffer_;
 };
 

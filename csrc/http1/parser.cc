@@ -37,8 +37,12 @@ struct Parser::Parts {
 
   Parts(const ParserLimits& l, BytesPool& p) : limits(l), pool(p) {
     llhttp_settings_init(&settings);
-    settings.on_method = [](llhttp_t* at, const char* data, std::size_t n) { return of(at).extend(of(at).method, data, n); };
-    settings.on_url = [](llhttp_t* at, const char* data, std::size_t n) { return of(at).extend(of(at).target, data, n); };
+    settings.on_method = [](llhttp_t* at, const char* data, std::size_t n) {
+      return of(at).extend(of(at).method, data, n);
+    };
+    settings.on_url = [](llhttp_t* at, const char* data, std::size_t n) {
+      return of(at).extend(of(at).target, data, n);
+    };
     settings.on_header_field = [](llhttp_t* at, const char* data, std::size_t n) { return of(at).on_name(data, n); };
     settings.on_header_value = [](llhttp_t* at, const char* data, std::size_t n) { return of(at).on_value(data, n); };
     settings.on_header_value_complete = [](llhttp_t* at) {
@@ -101,7 +105,8 @@ struct Parser::Parts {
                                     " non-empty chunks. Send fewer or larger HTTP chunks.");
     }
     if (size > limits.max_body_bytes || body_size > limits.max_body_bytes - size) {
-      return refuse_inside(413, "request body exceeds the maximum of " + std::to_string(limits.max_body_bytes) + " bytes");
+      return refuse_inside(413,
+                           "request body exceeds the maximum of " + std::to_string(limits.max_body_bytes) + " bytes");
     }
     return 0;
   }
@@ -159,11 +164,13 @@ struct Parser::Parts {
   }
 
   Event too_long() {
-    return refuse(431, "request header fields exceed the maximum of " + std::to_string(limits.max_header_bytes) + " bytes");
+    return refuse(431,
+                  "request header fields exceed the maximum of " + std::to_string(limits.max_header_bytes) + " bytes");
   }
   Event malformed() {
     const char* reason = llhttp_get_error_reason(&machine);
-    return refuse(400, "malformed HTTP request: " + std::string(reason != nullptr && *reason != 0 ? reason : "unreadable"));
+    return refuse(400,
+                  "malformed HTTP request: " + std::string(reason != nullptr && *reason != 0 ? reason : "unreadable"));
   }
 
   std::string_view view(Range range) { return {chars() + begin + range.begin, range.size}; }
@@ -185,7 +192,8 @@ struct Parser::Parts {
     head.minor_version = machine.http_minor;
     head.keep_alive = llhttp_should_keep_alive(&machine) != 0;
     const std::string_view* expect = head.find("expect");
-    head.expects_continue = head.minor_version >= 1 && expect != nullptr && equal_ignoring_case(*expect, "100-continue");
+    head.expects_continue =
+        head.minor_version >= 1 && expect != nullptr && equal_ignoring_case(*expect, "100-continue");
     if (expect != nullptr && !head.expects_continue) return refuse(417, "the only expectation known is 100-continue");
 
     if ((machine.flags & F_CHUNKED) != 0) {
@@ -279,7 +287,7 @@ struct Parser::Parts {
   std::size_t begin = 0;   // of the current request
   std::size_t parsed = 0;  // begin <= parsed <= filled
   std::size_t filled = 0;
-  bool shared = false;     // somebody holds slices of the buffer
+  bool shared = false;  // somebody holds slices of the buffer
   Range method, target;
   std::vector<std::pair<Range, Range>> fields;
   bool name_open = false;

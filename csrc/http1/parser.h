@@ -27,7 +27,7 @@ struct ParserLimits {
   std::size_t max_header_bytes = 64u << 10;  // request line and fields; trailers alike
   std::size_t max_headers = 256;
   std::size_t max_body_bytes = (std::size_t{1} << 31) - 1;
-  std::size_t max_chunks = 65536;            // that are not empty
+  std::size_t max_chunks = 65536;  // that are not empty
 };
 
 struct Field {

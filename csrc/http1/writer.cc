@@ -50,7 +50,8 @@ void begin_head(std::string& out, int status) {
 
 void add_field(std::string& out, std::string_view name, std::string_view value) {
   constexpr std::string_view kEnds("\r\n\0", 3);
-  if (name.find_first_of(kEnds) != std::string_view::npos || value.find_first_of(kEnds) != std::string_view::npos) return;
+  if (name.find_first_of(kEnds) != std::string_view::npos || value.find_first_of(kEnds) != std::string_view::npos)
+    return;
   out += name;
   out += ": ";
   out += value;

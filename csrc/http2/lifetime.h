@@ -18,16 +18,16 @@ namespace argosy::http2 {
 inline constexpr Micros kNever = Micros::max();
 
 struct LifetimeRules {
-  Micros keepalive_time{7'200'000'000};   // silence before a ping
-  Micros keepalive_timeout{20'000'000};   // silence after it before the connection is closed
-  bool ping_without_streams = false;      // also ping, and be pinged, while no stream is open
-  std::uint32_t max_pings_without_data = 2;  // ours in a row while we send nothing else; 0: any number
+  Micros keepalive_time{7'200'000'000};            // silence before a ping
+  Micros keepalive_timeout{20'000'000};            // silence after it before the connection is closed
+  bool ping_without_streams = false;               // also ping, and be pinged, while no stream is open
+  std::uint32_t max_pings_without_data = 2;        // ours in a row while we send nothing else; 0: any number
   Micros min_received_ping_interval{300'000'000};  // while we send no data
-  std::uint32_t max_ping_strikes = 2;     // pings before that, forgiven; 0: all
-  Micros first_frame_timeout{20'000'000}; // from the accept to the first bytes
+  std::uint32_t max_ping_strikes = 2;              // pings before that, forgiven; 0: all
+  Micros first_frame_timeout{20'000'000};          // from the accept to the first bytes
   Micros max_age = kNever;
-  Micros max_age_grace = kNever;          // from there to the end of the connection
-  Micros max_idle = kNever;               // without an open stream
+  Micros max_age_grace = kNever;  // from there to the end of the connection
+  Micros max_idle = kNever;       // without an open stream
 };
 
 enum class LifetimeAction : std::uint8_t { wait, ping, drain, close };
@@ -53,7 +53,7 @@ class Lifetime {
   const LifetimeRules rules_;
   TimePoint born_;
   TimePoint heard_;
-  TimePoint pinged_;        // our ping, while `awaiting_`
+  TimePoint pinged_;  // our ping, while `awaiting_`
   TimePoint idle_since_;
   TimePoint last_received_ping_;
   std::size_t streams_ = 0;

@@ -57,9 +57,7 @@ struct Session::Parts {
   bool ended = false;   // which has been pulled
   bool dead = false;
 
-  Stream* find(StreamId id) const {
-    return static_cast<Stream*>(nghttp2_session_get_stream_user_data(h2, id));
-  }
+  Stream* find(StreamId id) const { return static_cast<Stream*>(nghttp2_session_get_stream_user_data(h2, id)); }
 
   std::span<const nghttp2_nv> to_pairs(std::span<const Header> headers) {
     pairs.clear();
@@ -223,17 +221,15 @@ struct Callbacks {
         parts.events.on_ping();
         return 0;
       case NGHTTP2_SETTINGS:
-      case NGHTTP2_PRIORITY:
-        return parts.tolerates_idle_frame() ? 0 : flood(parts);
-      default:
-        return 0;
+      case NGHTTP2_PRIORITY: return parts.tolerates_idle_frame() ? 0 : flood(parts);
+      default: return 0;
     }
   }
 
   static void finish_drain(nghttp2_session* h2, P& parts) {
     parts.drain_announced = true;
-    nghttp2_submit_goaway(h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2), NGHTTP2_NO_ERROR,
-                          nullptr, 0);
+    nghttp2_submit_goaway(h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2), NGHTTP2_NO_ERROR, nullptr,
+                          0);
   }
 
   static int flood(P& parts) {
@@ -241,8 +237,8 @@ struct Callbacks {
     return 0;
   }
 
-  static int data_chunk(nghttp2_session* h2, std::uint8_t, std::int32_t id, const std::uint8_t* data,
-                        std::size_t size, void* user) {
+  static int data_chunk(nghttp2_session* h2, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size,
+                        void* user) {
     P& parts = self(user);
     Stream* stream = parts.find(id);
     if (stream == nullptr) {
@@ -342,8 +338,8 @@ Session::~Session() {
 bool Session::receive(Bytes bytes) {
   if (parts_->dead || parts_->ending) return false;
   parts_->receiving = &bytes;
-  const nghttp2_ssize took = nghttp2_session_mem_recv2(
-      parts_->h2, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  const nghttp2_ssize took =
+      nghttp2_session_mem_recv2(parts_->h2, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   parts_->receiving = nullptr;
   if (took >= 0) return !parts_->ending;
   parts_->dead = true;
@@ -467,8 +463,6 @@ void Session::drain() {
 
 bool Session::draining() const { return parts_->draining; }
 
-void Session::terminate(ErrorCode code, std::string_view reason) {
-  parts_->terminate(code, reason);
-}
+void Session::terminate(ErrorCode code, std::string_view reason) { parts_->terminate(code, reason); }
 
 }  // namespace argosy::http2

@@ -77,9 +77,9 @@ class SessionEvents {
   // A client opened a stream. The result is told what happens to it and must live until
   // its on_close(); null refuses the stream.
   virtual StreamEvents* on_stream(StreamId id) = 0;
-  virtual void on_ping() = 0;      // the client pinged; the answer is queued already
-  virtual void on_ping_ack() = 0;  // it answered ping()
-  virtual void on_data_sent() = 0; // a head or payload left for the client
+  virtual void on_ping() = 0;       // the client pinged; the answer is queued already
+  virtual void on_ping_ack() = 0;   // it answered ping()
+  virtual void on_data_sent() = 0;  // a head or payload left for the client
 
  protected:
   ~SessionEvents() = default;

@@ -44,7 +44,7 @@ struct Stream {
   bool finished = false;
   bool deferred = false;  // nghttp2 waits for write() or finish()
   bool shares = false;
-  bool full = false;      // was above kDrained
+  bool full = false;  // was above kDrained
 
   void clear() {
     body.clear();

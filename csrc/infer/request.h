@@ -32,21 +32,21 @@ struct Sequence {
 };
 
 struct Request {
-  std::string id;        // the client's; may be empty
-  std::string trace_id;  // W3C trace id, hex; may be empty
+  std::string id;                      // the client's; may be empty
+  std::string trace_id;                // W3C trace id, hex; may be empty
   std::vector<tensor::Tensor> inputs;  // after check_request: one per model input, in its order
                                        // (an optional input that was not sent has no name)
   std::vector<std::string> wanted;     // output names; empty: all
   Parameters parameters;
   Sequence sequence;
-  std::uint64_t priority = 0;    // 0: the model's default level
-  std::uint64_t timeout_us = 0;  // the client's `timeout`; 0: none
-  bool raw_input = false;        // inputs[0] holds bytes alone; name, type and shape are the model's
+  std::uint64_t priority = 0;      // 0: the model's default level
+  std::uint64_t timeout_us = 0;    // the client's `timeout`; 0: none
+  bool raw_input = false;          // inputs[0] holds bytes alone; name, type and shape are the model's
   bool wants_empty_final = false;  // decoupled: send a last response even if it has no outputs
 
-  std::uint32_t rows = 1;                      // batch rows; 1 for models that do not batch
-  std::size_t bytes = 0;                       // payload bytes this request holds in memory
-  TimePoint deadline = TimePoint::max();       // smallest of client, model and transport deadlines
+  std::uint32_t rows = 1;                 // batch rows; 1 for models that do not batch
+  std::size_t bytes = 0;                  // payload bytes this request holds in memory
+  TimePoint deadline = TimePoint::max();  // smallest of client, model and transport deadlines
   Timings timings;
   std::shared_ptr<Cancellation> cancellation;  // null: cannot be cancelled
   Reply reply;

@@ -68,7 +68,8 @@ Append append_for(tensor::DType dtype) {
 
 }  // namespace
 
-Result<tensor::Tensor> classify(const tensor::Tensor& output, std::uint64_t k, const model::TensorSpec* spec, bool batches) {
+Result<tensor::Tensor> classify(const tensor::Tensor& output, std::uint64_t k, const model::TensorSpec* spec,
+                                bool batches) {
   const Append append = append_for(output.dtype);
   if (append == nullptr) {
     return invalid_argument("class result not available for output due to unsupported type '" +
@@ -79,7 +80,8 @@ Result<tensor::Tensor> classify(const tensor::Tensor& output, std::uint64_t k, c
   const auto per_row = rows_first ? output.shape.without_first().element_count() : output.shape.element_count();
   const auto total = output.shape.element_count();
   const std::size_t size = tensor::element_size(output.dtype);
-  if (!per_row || !total || static_cast<std::size_t>(*total) != output.data.size() / size || output.data.size() % size != 0) {
+  if (!per_row || !total || static_cast<std::size_t>(*total) != output.data.size() / size ||
+      output.data.size() % size != 0) {
     return internal_error("output '" + output.name + "' has " + std::to_string(output.data.size()) +
                           " bytes, which do not fit its shape " + tensor::to_string(output.shape));
   }

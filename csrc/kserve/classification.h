@@ -16,6 +16,7 @@ namespace argosy::kserve {
 
 // `spec` may be null: no labels. With `batches` the first dimension is kept. Refuses
 // BOOL, FP16, BF16 and BYTES, and more than a million classes.
-Result<tensor::Tensor> classify(const tensor::Tensor& output, std::uint64_t k, const model::TensorSpec* spec, bool batches);
+Result<tensor::Tensor> classify(const tensor::Tensor& output, std::uint64_t k, const model::TensorSpec* spec,
+                                bool batches);
 
 }  // namespace argosy::kserve

@@ -33,7 +33,8 @@ std::uint32_t field_of(DType dtype) {
 }
 
 // The type a field is named by in messages.
-constexpr std::array<std::string_view, 9> kFieldTypes{"", "BOOL", "INT32", "INT64", "UINT32", "UINT64", "FP32", "FP64", "BYTES"};
+constexpr std::array<std::string_view, 9> kFieldTypes{"",       "BOOL", "INT32", "INT64", "UINT32",
+                                                      "UINT64", "FP32", "FP64",  "BYTES"};
 
 WireType wire_type(std::uint32_t field) {
   switch (field) {
@@ -93,7 +94,8 @@ Result<Measured> measure(std::string_view contents, const ContentsPlace& place) 
     }
     if (elements == 0) continue;
     if (found.field != 0 && found.field != field) {
-      return invalid_argument("unexpected explicit tensor data for " + of_input(place) + ", binary data was already supplied.");
+      return invalid_argument("unexpected explicit tensor data for " + of_input(place) +
+                              ", binary data was already supplied.");
     }
     found.field = field;
     found.elements += elements;
@@ -161,16 +163,16 @@ Result<Bytes> read_contents(std::string_view contents, DType dtype, const Conten
   if (found->field == 0) return Bytes();
   const std::uint32_t wanted = field_of(dtype);
   if (wanted == 0) {
-    return invalid_argument("typed contents cannot carry datatype '" + std::string(tensor::to_string(dtype)) + "' for " +
-                            of_input(place) + ", use raw_input_contents");
+    return invalid_argument("typed contents cannot carry datatype '" + std::string(tensor::to_string(dtype)) +
+                            "' for " + of_input(place) + ", use raw_input_contents");
   }
   if (found->field != wanted) {
     return invalid_argument("unexpected explicit tensor data for " + of_input(place) + " of type '" +
                             std::string(kFieldTypes[found->field]) + "', expected datatype '" +
                             std::string(tensor::to_string(dtype)) + "'");
   }
-  const std::size_t size = dtype == DType::bytes ? found->payload + found->elements * 4
-                                                 : found->elements * tensor::element_size(dtype);
+  const std::size_t size =
+      dtype == DType::bytes ? found->payload + found->elements * 4 : found->elements * tensor::element_size(dtype);
   Buffer buffer = pool.allocate(size);
   if (!buffer) return resource_exhausted("no memory for " + of_input(place) + ": " + std::to_string(size) + " bytes");
   WireReader reader(contents);

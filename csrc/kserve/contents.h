@@ -23,6 +23,7 @@ struct ContentsPlace {
 };
 
 // `contents` is the message body. Empty Bytes when no list holds anything.
-Result<Bytes> read_contents(std::string_view contents, tensor::DType dtype, const ContentsPlace& place, BytesPool& pool);
+Result<Bytes> read_contents(std::string_view contents, tensor::DType dtype, const ContentsPlace& place,
+                            BytesPool& pool);
 
 }  // namespace argosy::kserve

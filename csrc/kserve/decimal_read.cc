@@ -39,7 +39,9 @@ inline const char* take_digits(const char* p, const char* end, std::uint64_t& di
     // Digits move to the end of the word, zeros before them; then pairs, fours, eight.
     word = ((word - kZeros) << (4 * (8 - count))) << (4 * (8 - count));
     word = word * 10 + (word >> 8);
-    word = ((word & 0x000000ff000000ff) * 0x000f424000000064 + ((word >> 16) & 0x000000ff000000ff) * 0x0000271000000001) >> 32;
+    word =
+        ((word & 0x000000ff000000ff) * 0x000f424000000064 + ((word >> 16) & 0x000000ff000000ff) * 0x0000271000000001) >>
+        32;
     digits = digits * kSteps[count] + word;
     p += count;
     if (count < 8) return p;

@@ -15,7 +15,7 @@
 namespace argosy::kserve {
 namespace {
 
-constexpr int kLowestTen = -64;   // of the powers in the table
+constexpr int kLowestTen = -64;  // of the powers in the table
 constexpr int kHighestTen = 64;
 
 struct Wide {

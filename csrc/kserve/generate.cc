@@ -80,8 +80,9 @@ class Decoder {
       return invalid_argument("Keyword 'parameters' for nested schema also given as input tensor name");
     }
     if (reader_.peek() != JsonKind::object) {
-      return invalid_argument("Expected JSON object for keyword: 'parameters': got " + std::string(to_string(reader_.peek())) +
-                              " at offset " + std::to_string(reader_.offset()));
+      return invalid_argument("Expected JSON object for keyword: 'parameters': got " +
+                              std::string(to_string(reader_.peek())) + " at offset " +
+                              std::to_string(reader_.offset()));
     }
     reader_.enter_object();
     std::size_t bytes = 0;
@@ -94,7 +95,8 @@ class Decoder {
   // `level_bytes`: the tensors of this object so far.
   bool read_member(std::string_view key, std::size_t& level_bytes) {
     const model::TensorSpec* input = input_named(spec_, key);
-    return input == nullptr ? read_custom_parameter(reader_, key, out_.request->parameters) : read_tensor(*input, level_bytes);
+    return input == nullptr ? read_custom_parameter(reader_, key, out_.request->parameters)
+                            : read_tensor(*input, level_bytes);
   }
 
   bool read_tensor(const model::TensorSpec& input, std::size_t& level_bytes) {
@@ -108,7 +110,8 @@ class Decoder {
       while (reader_.next_element()) {
         const JsonKind kind = reader_.peek();
         if (kind == JsonKind::array || kind == JsonKind::object) {
-          return reader_.fail(invalid_argument("Unable to parse '" + input.name + "': expected a value or a flat array, got " +
+          return reader_.fail(invalid_argument("Unable to parse '" + input.name +
+                                               "': expected a value or a flat array, got " +
                                                std::string(to_string(kind)) + " as element " + std::to_string(count)));
         }
         if (!reader_.skip()) return false;
@@ -123,8 +126,9 @@ class Decoder {
     if (count > 0) {
       const auto shape = shape_for(count, input, spec_.batches());
       if (!shape) {
-        return reader_.fail(invalid_argument("The schema can not convert input '" + input.name + "' to tensor with proper shape: " +
-                                             std::to_string(count) + " elements do not fit " + tensor::to_string(input.dims)));
+        return reader_.fail(invalid_argument("The schema can not convert input '" + input.name +
+                                             "' to tensor with proper shape: " + std::to_string(count) +
+                                             " elements do not fit " + tensor::to_string(input.dims)));
       }
       tensor.shape = *shape;
       const std::string_view text(start, static_cast<std::size_t>(reader_.cursor() - start));
@@ -136,10 +140,10 @@ class Decoder {
     }
     level_bytes += tensor.data.size();
     if (level_bytes > limits_.max_input_bytes) {
-      return reader_.fail(invalid_argument("request size of " + std::to_string(level_bytes) + " bytes with input '" + input.name +
-                                           "' of size " + std::to_string(tensor.data.size()) +
-                                           " bytes exceeds the maximum allowed input size of " + std::to_string(limits_.max_input_bytes) +
-                                           ". Use --http-max-input-size to increase the limit."));
+      return reader_.fail(invalid_argument(
+          "request size of " + std::to_string(level_bytes) + " bytes with input '" + input.name + "' of size " +
+          std::to_string(tensor.data.size()) + " bytes exceeds the maximum allowed input size of " +
+          std::to_string(limits_.max_input_bytes) + ". Use --http-max-input-size to increase the limit."));
     }
     out_.request->bytes += tensor.data.size();
     out_.request->inputs.push_back(std::move(tensor));
@@ -180,15 +184,18 @@ Status write_member(JsonWriter& writer, const Member& member) {
 
 }  // namespace
 
-Result<Decoded> decode_generate(const Bytes& body, const model::ModelSpec& spec, const JsonLimits& limits, BytesPool& pool) {
+Result<Decoded> decode_generate(const Bytes& body, const model::ModelSpec& spec, const JsonLimits& limits,
+                                BytesPool& pool) {
   if (body.size() > limits.max_input_bytes) {
-    return invalid_argument("request JSON size of " + std::to_string(body.size()) + " bytes exceeds the maximum allowed input size of " +
-                            std::to_string(limits.max_input_bytes) + " bytes. Use --http-max-input-size to increase the limit.");
+    return invalid_argument(
+        "request JSON size of " + std::to_string(body.size()) + " bytes exceeds the maximum allowed input size of " +
+        std::to_string(limits.max_input_bytes) + " bytes. Use --http-max-input-size to increase the limit.");
   }
   return Decoder(body, spec, limits, pool).run();
 }
 
-Result<Gather> encode_generate(const infer::Response& response, const model::ModelSpec& spec, std::string_view id, BytesPool& pool) {
+Result<Gather> encode_generate(const infer::Response& response, const model::ModelSpec& spec, std::string_view id,
+                               BytesPool& pool) {
   const std::string version = std::to_string(spec.version);
   std::vector<Member> members;
   if (!id.empty()) members.push_back({"id", id});

@@ -31,7 +31,11 @@ struct Draft {
 class Decoder {
  public:
   Decoder(const Bytes& body, std::size_t header_size, std::string_view model, const JsonLimits& limits, BytesPool& pool)
-      : body_(body), header_size_(header_size), model_(model), limits_(limits), pool_(pool),
+      : body_(body),
+        header_size_(header_size),
+        model_(model),
+        limits_(limits),
+        pool_(pool),
         reader_(body.view().substr(0, header_size)) {
     out_.request = std::make_unique<infer::Request>();
   }
@@ -67,7 +71,8 @@ class Decoder {
     }
     if (!reader_.at_end()) return false;
     if (has_inputs) return true;
-    return reader_.fail(invalid_argument("Unable to parse 'inputs': the request has no member 'inputs', expected an array"));
+    return reader_.fail(
+        invalid_argument("Unable to parse 'inputs': the request has no member 'inputs', expected an array"));
   }
 
   bool read_inputs() {
@@ -122,17 +127,20 @@ class Decoder {
   }
 
   bool finish_input(Draft& draft) {
-    if (!draft.has_name) return fail_input(draft, "Unable to parse 'name': the input has no member 'name', expected a string");
+    if (!draft.has_name)
+      return fail_input(draft, "Unable to parse 'name': the input has no member 'name', expected a string");
     if (draft.dtype_text.empty()) {
       return fail_input(draft, "Unable to parse 'datatype': the input has no member 'datatype', expected a string");
     }
     if (!draft.dtype) {
       return fail_input(draft, "invalid datatype for input " + draft.tensor.name + ": got '" + draft.dtype_text + "'");
     }
-    if (!draft.has_shape) return fail_input(draft, "Unable to parse 'shape': the input has no member 'shape', expected an array");
+    if (!draft.has_shape)
+      return fail_input(draft, "Unable to parse 'shape': the input has no member 'shape', expected an array");
     draft.tensor.dtype = *draft.dtype;
     const TensorParameters& parameters = draft.parameters;
-    const int sources = int{draft.has_data} + int{parameters.binary_data_size.has_value()} + int{parameters.shared_memory};
+    const int sources =
+        int{draft.has_data} + int{parameters.binary_data_size.has_value()} + int{parameters.shared_memory};
     if (sources != 1) {
       std::string text =
           "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
@@ -168,7 +176,8 @@ class Decoder {
   std::optional<std::size_t> element_count(const Draft& draft) {
     const auto count = draft.tensor.shape.element_count();
     if (count) return static_cast<std::size_t>(*count);
-    reader_.fail(invalid_argument("invalid shape for input '" + draft.tensor.name + "': shape " + tensor::to_string(draft.tensor.shape) +
+    reader_.fail(invalid_argument("invalid shape for input '" + draft.tensor.name + "': shape " +
+                                  tensor::to_string(draft.tensor.shape) +
                                   " causes total element count to exceed maximum size of 9223372036854775807"));
     return std::nullopt;
   }
@@ -230,7 +239,8 @@ class Decoder {
     }
     if (!reader_.ok()) return false;
     if (!has_name) {
-      return reader_.fail(invalid_argument("Unable to parse 'name': outputs[" + std::to_string(out_.plan.outputs.size()) +
+      return reader_.fail(invalid_argument("Unable to parse 'name': outputs[" +
+                                           std::to_string(out_.plan.outputs.size()) +
                                            "] has no member 'name', expected a string"));
     }
     if (parameters.shared_memory && parameters.classification > 0) {
@@ -255,8 +265,9 @@ class Decoder {
       tensor::Tensor& input = out_.request->inputs[i];
       const std::size_t left = body_.size() - at;
       if (*payloads_[i] > left) {
-        return invalid_argument("unexpected size for input '" + input.name + "', expecting " + std::to_string(*payloads_[i] - left) +
-                                " additional bytes for model '" + std::string(model_) + "'");
+        return invalid_argument("unexpected size for input '" + input.name + "', expecting " +
+                                std::to_string(*payloads_[i] - left) + " additional bytes for model '" +
+                                std::string(model_) + "'");
       }
       const auto size = static_cast<std::size_t>(*payloads_[i]);
       input.data = body_.slice(at, size);
@@ -266,12 +277,13 @@ class Decoder {
     if (at == body_.size()) return {};
     for (std::size_t i = payloads_.size(); i-- > 0;) {
       if (payloads_[i]) {
-        return invalid_argument("unexpected additional input data for model '" + std::string(model_) + "': " +
-                                std::to_string(body_.size() - at) + " bytes after input '" + out_.request->inputs[i].name + "'");
+        return invalid_argument("unexpected additional input data for model '" + std::string(model_) +
+                                "': " + std::to_string(body_.size() - at) + " bytes after input '" +
+                                out_.request->inputs[i].name + "'");
       }
     }
-    return invalid_argument("unexpected additional input data for model '" + std::string(model_) + "': " +
-                            std::to_string(body_.size() - at) + " bytes, and no input has 'binary_data_size'");
+    return invalid_argument("unexpected additional input data for model '" + std::string(model_) +
+                            "': " + std::to_string(body_.size() - at) + " bytes, and no input has 'binary_data_size'");
   }
 
   const Bytes& body_;
@@ -289,7 +301,8 @@ Result<std::size_t> header_size_of(std::optional<std::string_view> text, std::si
   std::int64_t size = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), size);
   if (error != std::errc() || end != text->data() + text->size()) {
-    return invalid_argument("Unable to parse Inference-Header-Content-Length, got: " + std::string(text->substr(0, 100)));
+    return invalid_argument("Unable to parse Inference-Header-Content-Length, got: " +
+                            std::string(text->substr(0, 100)));
   }
   if (size < 0 || static_cast<std::uint64_t>(size) > body_size) {
     return invalid_argument("inference header size should be in range (0, " + std::to_string(body_size) +

@@ -60,8 +60,8 @@ bool read_custom_parameter(JsonReader& reader, std::string_view key, infer::Para
       } else if (parse_json_double(token, number)) {
         parameter.value = number;
       } else {
-        return reader.fail(invalid_argument("parameter '" + parameter.name + "' is a number too large: " +
-                                            std::string(token.substr(0, 40))));
+        return reader.fail(invalid_argument("parameter '" + parameter.name +
+                                            "' is a number too large: " + std::string(token.substr(0, 40))));
       }
       break;
     }

@@ -38,7 +38,7 @@ bool hex4(std::string_view text, std::uint32_t& value) {
 
 std::string_view to_string(JsonKind kind) {
   constexpr std::array<std::string_view, 7> kNames{"an object", "an array", "a string", "a number",
-                                                  "a boolean", "null",     "no value"};
+                                                   "a boolean", "null",     "no value"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -91,9 +91,12 @@ JsonKind JsonReader::peek() {
     case '{': return JsonKind::object;
     case '[': return JsonKind::array;
     case '"': return JsonKind::string;
-    case 't': case 'f': return JsonKind::boolean;
+    case 't':
+    case 'f': return JsonKind::boolean;
     case 'n': return JsonKind::null;
-    case '-': case 'N': case 'I': return JsonKind::number;
+    case '-':
+    case 'N':
+    case 'I': return JsonKind::number;
     default: return digit(*p_) ? JsonKind::number : JsonKind::nothing;
   }
 }
@@ -277,7 +280,8 @@ bool JsonReader::read_double(double& value) {
   if (!number_token(token)) return false;
   if (parse_json_double(token, value)) return true;
   return fail(invalid_argument("Unable to parse '" + std::string(place_) + "': the number " +
-                               std::string(token.substr(0, 40)) + " is too large, at offset " + std::to_string(offset())));
+                               std::string(token.substr(0, 40)) + " is too large, at offset " +
+                               std::to_string(offset())));
 }
 
 bool JsonReader::skip_string() {
@@ -303,8 +307,8 @@ bool JsonReader::skip() {
       case JsonKind::object:
       case JsonKind::array: {
         if (depth == kMaxDepth) {
-          return fail(invalid_argument("JSON nesting depth exceeds maximum allowed limit (" + std::to_string(kMaxDepth) +
-                                       ") at offset " + std::to_string(offset())));
+          return fail(invalid_argument("JSON nesting depth exceeds maximum allowed limit (" +
+                                       std::to_string(kMaxDepth) + ") at offset " + std::to_string(offset())));
         }
         const bool object = *p_++ == '{';
         is_object[depth++] = object;

@@ -49,11 +49,11 @@ class JsonReader {
 
   bool read_string(std::string_view& value);  // likewise
   bool read_bool(bool& value);
-  bool read_u64(std::uint64_t& value);        // a non-negative integer token
+  bool read_u64(std::uint64_t& value);  // a non-negative integer token
   bool read_double(double& value);
 
-  bool skip();             // one value of any kind, nested to kMaxDepth
-  bool at_end();           // only blanks are left; anything else is a failure
+  bool skip();    // one value of any kind, nested to kMaxDepth
+  bool at_end();  // only blanks are left; anything else is a failure
 
   // A number token of any kind, uninterpreted; literals NaN and Infinity count.
   bool number_token(std::string_view& token);
@@ -64,8 +64,8 @@ class JsonReader {
   void move_to(const char* p) { p_ = p; }
 
   bool fail_syntax(std::string_view reason);
-  bool fail_expected(std::string_view expected);        // the value at the cursor has another type
-  bool fail(Status status);                             // a failure in the caller's own words
+  bool fail_expected(std::string_view expected);  // the value at the cursor has another type
+  bool fail(Status status);                       // a failure in the caller's own words
 
  private:
   void blanks() {

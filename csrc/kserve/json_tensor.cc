@@ -53,11 +53,17 @@ struct Floating {
 };
 
 template <class T>
-T same(T value) { return value; }
+T same(T value) {
+  return value;
+}
 template <class T>
-bool infinite(T value) { return std::isinf(value); }
+bool infinite(T value) {
+  return std::isinf(value);
+}
 template <class H>
-bool infinite_half(std::uint16_t bits) { return (bits & 0x7fff) == H::kInfinity; }
+bool infinite_half(std::uint16_t bits) {
+  return (bits & 0x7fff) == H::kInfinity;
+}
 
 using ReadFp32 = Floating<float, float, read_float, same<float>, infinite<float>>;
 using ReadFp64 = Floating<double, double, read_double, same<double>, infinite<double>>;
@@ -73,7 +79,8 @@ struct ReadInteger {
     T value = 0;
     const auto [after, error] = std::from_chars(p, token, value);
     // "-1" for an unsigned type is no number at all to from_chars, but it is out of range.
-    const bool whole = std::string_view(p, static_cast<std::size_t>(token - p)).find_first_of(".eE") == std::string_view::npos;
+    const bool whole =
+        std::string_view(p, static_cast<std::size_t>(token - p)).find_first_of(".eE") == std::string_view::npos;
     if (!whole) return Fault::other_type;
     if (error != std::errc() || after != token) {
       if (std::is_unsigned_v<T> && token - p == 2 && p[0] == '-' && p[1] == '0') {
@@ -119,8 +126,14 @@ std::string_view expectation(DType dtype) {
   switch (dtype) {
     case DType::boolean: return "true or false";
     case DType::bytes: return "a string";
-    case DType::fp16: case DType::bf16: case DType::fp32: case DType::fp64: return "a number";
-    case DType::uint8: case DType::uint16: case DType::uint32: case DType::uint64: return "a non-negative integer";
+    case DType::fp16:
+    case DType::bf16:
+    case DType::fp32:
+    case DType::fp64: return "a number";
+    case DType::uint8:
+    case DType::uint16:
+    case DType::uint32:
+    case DType::uint64: return "a non-negative integer";
     default: return "an integer";
   }
 }
@@ -147,9 +160,9 @@ bool element_failed(JsonReader& reader, const Place& place, Fault fault, std::si
   }
   const JsonKind kind = reader.peek();
   if (kind == JsonKind::nothing) return reader.fail_syntax("expected a value");
-  return reader.fail(invalid_argument("Unable to parse 'data': " + where + " should be " + std::string(expectation(place.dtype)) +
-                                      ", got " + std::string(to_string(kind)) + " (" + got + ") at offset " +
-                                      std::to_string(reader.offset())));
+  return reader.fail(invalid_argument("Unable to parse 'data': " + where + " should be " +
+                                      std::string(expectation(place.dtype)) + ", got " + std::string(to_string(kind)) +
+                                      " (" + got + ") at offset " + std::to_string(reader.offset())));
 }
 
 // Walks the brackets; `put` reads one element.
@@ -158,7 +171,9 @@ bool walk(JsonReader& reader, const Place& place, std::size_t count, Put put) {
   if (reader.peek() != JsonKind::array) return reader.fail_expected("an array");
   const char* p = reader.cursor();
   const char* const end = reader.end();
-  const auto blanks = [&] { while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p; };
+  const auto blanks = [&] {
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
+  };
   std::size_t depth = 0;
   std::size_t index = 0;
   for (;;) {
@@ -166,9 +181,9 @@ bool walk(JsonReader& reader, const Place& place, std::size_t count, Put put) {
     if (p < end && *p == '[') {
       if (++depth > JsonReader::kMaxDepth) {
         reader.move_to(p);
-        return reader.fail(invalid_argument("JSON nesting depth exceeds maximum allowed limit (" +
-                                            std::to_string(JsonReader::kMaxDepth) + ") in 'data' of input '" +
-                                            std::string(place.input) + "' at offset " + std::to_string(reader.offset())));
+        return reader.fail(invalid_argument(
+            "JSON nesting depth exceeds maximum allowed limit (" + std::to_string(JsonReader::kMaxDepth) +
+            ") in 'data' of input '" + std::string(place.input) + "' at offset " + std::to_string(reader.offset())));
       }
       ++p;
       blanks();
@@ -176,9 +191,10 @@ bool walk(JsonReader& reader, const Place& place, std::size_t count, Put put) {
     } else {
       if (index == count && p < end) {
         reader.move_to(p);
-        return reader.fail(invalid_argument("Unable to parse 'data': Shape does not match true shape of 'data' field: input '" +
-                                            std::string(place.input) + "' has more than the " + std::to_string(count) +
-                                            " elements of its shape, at offset " + std::to_string(reader.offset())));
+        return reader.fail(
+            invalid_argument("Unable to parse 'data': Shape does not match true shape of 'data' field: input '" +
+                             std::string(place.input) + "' has more than the " + std::to_string(count) +
+                             " elements of its shape, at offset " + std::to_string(reader.offset())));
       }
       const Fault fault = p < end ? put(p, end) : Fault::other_type;
       if (fault != Fault::none) {
@@ -196,8 +212,8 @@ bool walk(JsonReader& reader, const Place& place, std::size_t count, Put put) {
           reader.move_to(p);
           if (index == count) return true;
           return reader.fail(invalid_argument("Failed to parse 'data' field: shape does not match true shape: input '" +
-                                              std::string(place.input) + "' has " + std::to_string(index) + " elements, its shape " +
-                                              std::to_string(count)));
+                                              std::string(place.input) + "' has " + std::to_string(index) +
+                                              " elements, its shape " + std::to_string(count)));
         }
         continue;
       }
@@ -274,15 +290,17 @@ Result<Bytes> read_json_tensor(JsonReader& reader, std::string_view input, DType
   }
   const std::size_t element = tensor::element_size(dtype);
   if (count > max_bytes / element) {
-    reader.fail(invalid_argument("JSON input '" + std::string(input) + "' has a byte_size (" + std::to_string(count) + " elements of " +
-                                 std::to_string(element) + " bytes) that exceeds the maximum allowed value of " +
-                                 std::to_string(max_bytes) + " bytes. Use --http-max-input-size to increase the limit."));
+    reader.fail(invalid_argument("JSON input '" + std::string(input) + "' has a byte_size (" + std::to_string(count) +
+                                 " elements of " + std::to_string(element) +
+                                 " bytes) that exceeds the maximum allowed value of " + std::to_string(max_bytes) +
+                                 " bytes. Use --http-max-input-size to increase the limit."));
     return reader.status();
   }
   // Every element takes a character at least, so a shape alone cannot ask for memory.
   if (count > static_cast<std::size_t>(reader.end() - reader.cursor())) {
-    reader.fail(invalid_argument("Failed to parse 'data' field: shape does not match true shape: input '" + std::string(input) +
-                                 "' cannot hold the " + std::to_string(count) + " elements of its shape"));
+    reader.fail(invalid_argument("Failed to parse 'data' field: shape does not match true shape: input '" +
+                                 std::string(input) + "' cannot hold the " + std::to_string(count) +
+                                 " elements of its shape"));
     return reader.status();
   }
   Buffer buffer = pool.allocate(count * element);
@@ -313,13 +331,16 @@ Status write_json_elements(JsonWriter& writer, const tensor::Tensor& tensor) {
     case DType::int32: write_integers<std::int32_t>(writer, data); break;
     case DType::int64: write_integers<std::int64_t>(writer, data); break;
     case DType::fp16:
-      write_all<std::uint16_t>(writer, data, [](char* to, std::uint16_t value) { return write_double(to, Fp16::widen(value)); });
+      write_all<std::uint16_t>(writer, data,
+                               [](char* to, std::uint16_t value) { return write_double(to, Fp16::widen(value)); });
       break;
     case DType::bf16:
-      write_all<std::uint16_t>(writer, data, [](char* to, std::uint16_t value) { return write_double(to, Bf16::widen(value)); });
+      write_all<std::uint16_t>(writer, data,
+                               [](char* to, std::uint16_t value) { return write_double(to, Bf16::widen(value)); });
       break;
     case DType::fp32:
-      write_all<float>(writer, data, [](char* to, float value) { return write_double(to, static_cast<double>(value)); });
+      write_all<float>(writer, data,
+                       [](char* to, float value) { return write_double(to, static_cast<double>(value)); });
       break;
     case DType::fp64:
       write_all<double>(writer, data, [](char* to, double value) { return write_double(to, value); });

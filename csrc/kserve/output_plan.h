@@ -39,7 +39,7 @@ struct Decoded {
 // One output to write: its tensor after classification, and its form.
 struct PlannedOutput {
   const tensor::Tensor* tensor = nullptr;
-  const WantedOutput* wanted = nullptr;  // null: not listed by the client
+  const WantedOutput* wanted = nullptr;     // null: not listed by the client
   const model::TensorSpec* spec = nullptr;  // null: unknown to the model's configuration
 };
 

@@ -7,9 +7,9 @@
 namespace argosy::kserve {
 namespace {
 
-constexpr std::array<std::string_view, 10> kApis{"",          "health",           "metadata",      "model-config",
-                                                "statistics", "inference",        "model-repository",
-                                                "shared-memory", "trace",         "logging"};
+constexpr std::array<std::string_view, 10> kApis{"",           "health",    "metadata",         "model-config",
+                                                 "statistics", "inference", "model-repository", "shared-memory",
+                                                 "trace",      "logging"};
 
 bool digits_only(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });

@@ -23,7 +23,15 @@ namespace argosy::kserve {
 
 enum class Api : std::uint8_t {
   none,  // unknown paths and the metrics port
-  health, metadata, model_config, statistics, inference, model_repository, shared_memory, trace, logging,
+  health,
+  metadata,
+  model_config,
+  statistics,
+  inference,
+  model_repository,
+  shared_memory,
+  trace,
+  logging,
 };
 std::string_view to_string(Api api);  // "health", ... "model-config", as operators write them
 std::optional<Api> parse_api(std::string_view name);
@@ -34,14 +42,14 @@ struct InferCall {
   std::string_view model;    // HTTP only: gRPC names the model inside the message
   std::string_view version;  // "": the newest
   InferVerb verb = InferVerb::infer;
-  bool stream = false;       // gRPC: ModelStreamInfer
+  bool stream = false;  // gRPC: ModelStreamInfer
 };
 enum class HealthQuestion : std::uint8_t { live, ready, model_ready };
 struct HealthCall {
   HealthQuestion question = HealthQuestion::live;
   std::string_view model;  // model_ready over HTTP
   std::string_view version;
-  bool check = false;      // grpc.health.v1.Health/Check: answered by `ready`
+  bool check = false;  // grpc.health.v1.Health/Check: answered by `ready`
 };
 struct MetricsCall {
   bool known = true;  // false: another path of the metrics port, answered 200 and empty

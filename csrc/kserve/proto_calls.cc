@@ -57,10 +57,23 @@ Result<ReflectionRequest> decode_reflection(std::string_view message) {
     if (!reader.bytes(text)) break;
     switch (reader.field()) {
       case 1: out.host = text; break;
-      case 3: out.question = ReflectionQuestion::file_by_filename; out.text = text; break;
-      case 4: out.question = ReflectionQuestion::file_containing_symbol; out.text = text; break;
-      case 5: case 6: out.question = ReflectionQuestion::other; out.text = text; break;
-      case 7: out.question = ReflectionQuestion::list_services; out.text = text; break;
+      case 3:
+        out.question = ReflectionQuestion::file_by_filename;
+        out.text = text;
+        break;
+      case 4:
+        out.question = ReflectionQuestion::file_containing_symbol;
+        out.text = text;
+        break;
+      case 5:
+      case 6:
+        out.question = ReflectionQuestion::other;
+        out.text = text;
+        break;
+      case 7:
+        out.question = ReflectionQuestion::list_services;
+        out.text = text;
+        break;
       default: break;
     }
   }

@@ -30,8 +30,8 @@ enum class ReflectionQuestion : unsigned char { none, file_by_filename, file_con
 struct ReflectionRequest {
   ReflectionQuestion question = ReflectionQuestion::none;
   std::string host;
-  std::string text;        // file name or symbol
-  std::string original;    // the message itself: answers repeat it
+  std::string text;      // file name or symbol
+  std::string original;  // the message itself: answers repeat it
 };
 Result<ReflectionRequest> decode_reflection(std::string_view message);
 std::string encode_reflection_files(const ReflectionRequest& request, const std::vector<std::string>& descriptors);

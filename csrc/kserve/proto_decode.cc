@@ -66,7 +66,8 @@ std::optional<Param> read_param(std::string_view entry) {
 }
 
 Status wrong_type(std::string_view key, std::string_view expected) {
-  return invalid_argument("invalid value type for '" + std::string(key) + "' parameter, expected " + std::string(expected) + ".");
+  return invalid_argument("invalid value type for '" + std::string(key) + "' parameter, expected " +
+                          std::string(expected) + ".");
 }
 
 Status read_flag(const Param& param, bool& to) {
@@ -89,7 +90,8 @@ Status request_parameter(const Param& param, infer::Request& request) {
   if (param.key == "sequence_start") return read_flag(param, request.sequence.start);
   if (param.key == "sequence_end") return read_flag(param, request.sequence.end);
   if (param.key == "priority") {
-    if (param.choice != Choice::int64 && param.choice != Choice::uint64) return wrong_type(param.key, "int64_param or uint64_param");
+    if (param.choice != Choice::int64 && param.choice != Choice::uint64)
+      return wrong_type(param.key, "int64_param or uint64_param");
     if (param.choice == Choice::int64 && static_cast<std::int64_t>(param.bits) < 0) {
       return invalid_argument("invalid value for 'priority', expected value >= 0.");
     }
@@ -98,7 +100,8 @@ Status request_parameter(const Param& param, infer::Request& request) {
   }
   if (param.key == "timeout") {
     if (param.choice != Choice::int64) return wrong_type(param.key, "int64_param");
-    if (static_cast<std::int64_t>(param.bits) < 0) return invalid_argument("invalid value for 'timeout', expected value >= 0.");
+    if (static_cast<std::int64_t>(param.bits) < 0)
+      return invalid_argument("invalid value for 'timeout', expected value >= 0.");
     request.timeout_us = param.bits;
     return {};
   }
@@ -146,7 +149,8 @@ struct SharedMemory {
                               "' can not be specified without 'shared_memory_region' parameter" + of);
     }
     if (region && !byte_size) {
-      return invalid_argument("'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter" + of);
+      return invalid_argument(
+          "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter" + of);
     }
     return {};
   }
@@ -190,7 +194,8 @@ Status read_input(std::string_view message, Input& input) {
     } else if (reader.is(4, WireType::bytes)) {
       if (reader.bytes(text)) parameters.push_back(text);
     } else if (reader.is(5, WireType::bytes)) {
-      if (input.has_contents) return invalid_argument("'contents' is given twice for input tensor '" + input.tensor.name + "'");
+      if (input.has_contents)
+        return invalid_argument("'contents' is given twice for input tensor '" + input.tensor.name + "'");
       input.has_contents = reader.bytes(input.contents);
     } else {
       reader.skip();
@@ -206,7 +211,8 @@ Status read_input(std::string_view message, Input& input) {
   if (auto status = input.shm.check(input.tensor.name); !status.ok()) return status;
   const auto dtype = tensor::parse_dtype(input.dtype);
   if (!dtype) {
-    return invalid_argument("invalid datatype for input " + input.tensor.name + ": got '" + std::string(input.dtype) + "'");
+    return invalid_argument("invalid datatype for input " + input.tensor.name + ": got '" + std::string(input.dtype) +
+                            "'");
   }
   input.tensor.dtype = *dtype;
   return {};

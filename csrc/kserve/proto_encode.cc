@@ -124,8 +124,8 @@ Gather stream_message(std::string_view error, std::string_view response) {
 
 }  // namespace
 
-Result<Gather> encode_model_infer(const infer::Response& response, const OutputPlan& plan,
-                                  const model::ModelSpec& spec, std::string_view id) {
+Result<Gather> encode_model_infer(const infer::Response& response, const OutputPlan& plan, const model::ModelSpec& spec,
+                                  std::string_view id) {
   return write_response(response, plan, spec, id, nullptr);
 }
 

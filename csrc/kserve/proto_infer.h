@@ -32,8 +32,8 @@ struct ModelInferCall {
 ModelInferCall decode_model_infer(const Bytes& message, BytesPool& pool);
 
 // ModelInferResponse; only for a response whose status is ok.
-Result<Gather> encode_model_infer(const infer::Response& response, const OutputPlan& plan,
-                                  const model::ModelSpec& spec, std::string_view id);
+Result<Gather> encode_model_infer(const infer::Response& response, const OutputPlan& plan, const model::ModelSpec& spec,
+                                  std::string_view id);
 
 // ModelStreamInferResponse around the same, with `triton_final_response`.
 Result<Gather> encode_stream_infer(const infer::Response& response, const OutputPlan& plan,
@@ -45,7 +45,7 @@ Gather encode_stream_final(std::string_view model_name, std::string_view model_v
 // A refused request is told by its id alone; one that failed while it ran also by the
 // model as the client named it, and is final.
 Gather encode_stream_refusal(std::string_view message, std::string_view id);
-Gather encode_stream_failure(std::string_view message, std::string_view model_name,
-                             std::string_view model_version, std::string_view id);
+Gather encode_stream_failure(std::string_view message, std::string_view model_name, std::string_view model_version,
+                             std::string_view id);
 
 }  // namespace argosy::kserve

@@ -20,8 +20,7 @@ enum class WireType : std::uint8_t { varint = 0, fixed64 = 1, bytes = 2, start_g
 
 class WireReader {
  public:
-  explicit WireReader(std::string_view message)
-      : p_(message.data()), end_(message.data() + message.size()) {}
+  explicit WireReader(std::string_view message) : p_(message.data()), end_(message.data() + message.size()) {}
 
   // Moves to the next field; then exactly one of the calls below must follow.
   bool next();
@@ -68,7 +67,9 @@ class WireWriter {
  public:
   explicit WireWriter(std::string& to) : to_(to) {}
 
-  void tag(std::uint32_t field, WireType type) { raw_varint((std::uint64_t{field} << 3) | static_cast<unsigned>(type)); }
+  void tag(std::uint32_t field, WireType type) {
+    raw_varint((std::uint64_t{field} << 3) | static_cast<unsigned>(type));
+  }
   void varint(std::uint32_t field, std::uint64_t value) {
     tag(field, WireType::varint);
     raw_varint(value);

@@ -32,8 +32,8 @@ class Registry {
   Result<std::shared_ptr<Counter>> counter(const Family& family, Labels labels);
   Result<std::shared_ptr<Gauge>> gauge(const Family& family, Labels labels);
   // `bounds` and `unit` as Histogram's; those of a live series stay.
-  Result<std::shared_ptr<Histogram>> histogram(const Family& family, Labels labels,
-                                               std::vector<std::uint64_t> bounds, double unit);
+  Result<std::shared_ptr<Histogram>> histogram(const Family& family, Labels labels, std::vector<std::uint64_t> bounds,
+                                               double unit);
 
   void add(std::weak_ptr<const Source> source);
 

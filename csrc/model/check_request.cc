@@ -75,8 +75,8 @@ Status deduce_raw(const ModelSpec& spec, Request& request) {
   if (input.dtype == DType::bytes) {
     const bool one_element = input.dims.rank() == 1 && (input.dims[0] == 1 || input.dims[0] == -1);
     if (!one_element) {
-      return refused(request, "For BYTE datatype raw input " + quoted(input.name) +
-                                  ", the model must have input shape [1]");
+      return refused(request,
+                     "For BYTE datatype raw input " + quoted(input.name) + ", the model must have input shape [1]");
     }
     raw.shape = Shape{1};
     if (!raw.data.on_host()) return refused(request, "raw input " + quoted(input.name) + " must be in host memory");
@@ -125,15 +125,13 @@ Status refuse_count(const ModelSpec& spec, const Request& request) {
     ++required;
     if (std::find(got.begin(), got.end(), input.name) == got.end()) missing.push_back(input.name);
   }
-  const std::string expected =
-      required == spec.inputs.size()
-          ? "expected " + std::to_string(required) + " inputs"
-          : "expected number of inputs between " + std::to_string(required) + " and " +
-                std::to_string(spec.inputs.size());
+  const std::string expected = required == spec.inputs.size()
+                                   ? "expected " + std::to_string(required) + " inputs"
+                                   : "expected number of inputs between " + std::to_string(required) + " and " +
+                                         std::to_string(spec.inputs.size());
   return refused(request, expected + " but got " + std::to_string(got.size()) + " inputs for model " +
-                              quoted(spec.name) + ". Got input(s) " + list(got) +
-                              ", but missing required input(s) " + list(missing) +
-                              ". Please provide all required input(s).");
+                              quoted(spec.name) + ". Got input(s) " + list(got) + ", but missing required input(s) " +
+                              list(missing) + ". Please provide all required input(s).");
 }
 
 // Puts the inputs into the model's order; those not sent stand without a name.
@@ -182,15 +180,15 @@ Status check_rows(const ModelSpec& spec, Request& request) {
     // A negative one is refused with the other dimensions.
     if (input.shape[0] < 0) continue;
     if (!first && input.shape[0] != rows) {
-      return refused(request, "input " + quoted(input.name) + " batch size does not match other inputs for " +
-                                  quoted(spec.name));
+      return refused(
+          request, "input " + quoted(input.name) + " batch size does not match other inputs for " + quoted(spec.name));
     }
     first = false;
     rows = input.shape[0];
   }
   if (rows > static_cast<std::int64_t>(spec.max_batch_rows)) {
-    return refused(request, "inference request batch-size must be <= " + std::to_string(spec.max_batch_rows) +
-                                " for " + quoted(spec.name));
+    return refused(request, "inference request batch-size must be <= " + std::to_string(spec.max_batch_rows) + " for " +
+                                quoted(spec.name));
   }
   request.rows = first ? 1 : static_cast<std::uint32_t>(rows);
   return {};
@@ -231,11 +229,11 @@ Status check_strings(const ModelSpec& spec, const TensorSpec& input, const Reque
   const auto found = tensor::check_strings(bytes, count);
   const std::string where = "inference " + of_input(spec, input);
   switch (found.fault) {
-    case tensor::StringsFault::none:
-      return {};
+    case tensor::StringsFault::none: return {};
     case tensor::StringsFault::cut_off_length:
       return refused(request, "incomplete string length indicator for " + where + ", expecting 4 bytes but only " +
-                                  std::to_string(found.remaining) + " bytes available. Please make sure the string "
+                                  std::to_string(found.remaining) +
+                                  " bytes available. Please make sure the string "
                                   "length indicator is in one buffer.");
     case tensor::StringsFault::cut_off_element: {
       std::uint32_t length = 0;
@@ -247,8 +245,7 @@ Status check_strings(const ModelSpec& spec, const TensorSpec& input, const Reque
     case tensor::StringsFault::too_many:
       return refused(request, "unexpected number of string elements " + std::to_string(found.elements + 1) + " for " +
                                   where + ", expecting " + std::to_string(count));
-    case tensor::StringsFault::too_few:
-      break;
+    case tensor::StringsFault::too_few: break;
   }
   return refused(request, "expected " + std::to_string(count) + " string elements for " + where + ", got " +
                               std::to_string(found.elements));

@@ -26,7 +26,7 @@ struct TensorSpec {
   std::optional<tensor::Shape> reshape;  // what the backend sees instead of dims
   bool optional = false;
   bool ragged = false;
-  std::vector<std::string> labels;       // outputs: classification labels by index
+  std::vector<std::string> labels;  // outputs: classification labels by index
 
   const tensor::Shape& backend_dims() const { return reshape ? *reshape : dims; }
 };
@@ -79,8 +79,8 @@ struct ModelSpec {
   std::int64_t version = 1;
   std::string platform;
   std::string backend;
-  std::string path;      // the version's directory
-  std::string artifact;  // file name in it
+  std::string path;                  // the version's directory
+  std::string artifact;              // file name in it
   std::uint32_t max_batch_rows = 0;  // 0: the model has no batch dimension
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;

@@ -173,16 +173,13 @@ void Connection::read_some(const IoToken& io) {
         handler_->on_read(io, moved.bytes);
         break;
       case Progress::wants_read:
-      case Progress::wants_write:
-        readable_ = false;
-        break;
+      case Progress::wants_write: readable_ = false; break;
       case Progress::end:
         read_ended_ = true;
         readable_ = false;
         handler_->on_read_end(io);
         break;
-      case Progress::failed:
-        return close(io, cancelled("connection lost: " + fault()));
+      case Progress::failed: return close(io, cancelled("connection lost: " + fault()));
     }
   }
 }

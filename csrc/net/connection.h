@@ -59,9 +59,9 @@ using ConnectionFactory = std::function<std::unique_ptr<ConnectionHandler>(const
 struct ConnectionOptions {
   std::size_t write_high_bytes = 1u << 20;
   std::size_t write_low_bytes = 256u << 10;
-  Micros write_stall{60'000'000};     // a peer that takes none of the unsent bytes for this long is dropped
+  Micros write_stall{60'000'000};  // a peer that takes none of the unsent bytes for this long is dropped
   Micros handshake_timeout{10'000'000};
-  Micros linger{2'000'000};           // after our last byte: how long to wait for the peer's end
+  Micros linger{2'000'000};  // after our last byte: how long to wait for the peer's end
 };
 
 class Connection final : private ReadyHandler, private RoundEnd {
@@ -141,7 +141,7 @@ class Connection final : private ReadyHandler, private RoundEnd {
   bool over_high_ = false;
   bool readable_ = false;  // the socket may hold bytes (edge-triggered)
   bool writable_ = true;
-  bool hung_up_ = false;   // no further edge will tell of an end
+  bool hung_up_ = false;  // no further edge will tell of an end
   bool read_ended_ = false;
   bool handler_full_ = false;  // offered no buffer
 };

@@ -145,7 +145,8 @@ void EventLoop::run() {
     now_ = clock_.now();
     assert(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; ++i) {
-      if (events[i].data.ptr != nullptr) static_cast<ReadyHandler*>(events[i].data.ptr)->on_ready(io_, events[i].events);
+      if (events[i].data.ptr != nullptr)
+        static_cast<ReadyHandler*>(events[i].data.ptr)->on_ready(io_, events[i].events);
     }
     mailbox_->run_all(io_);
     run_timers();

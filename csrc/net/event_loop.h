@@ -86,10 +86,8 @@ class EventLoop {
 
   void post(std::unique_ptr<Posted> task) { mailbox_->post(std::move(task)); }
   template <class F>
-    requires std::is_invocable_v<F&, const IoToken&>
-  void post(F task) {
-    mailbox_->post(std::move(task));
-  }
+  requires std::is_invocable_v<F&, const IoToken&>
+  void post(F task) { mailbox_->post(std::move(task)); }
   // For those who may outlive the loop.
   const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
 

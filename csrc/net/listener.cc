@@ -84,7 +84,8 @@ void Listener::accept_all(const IoToken& io) {
     if (connections_.size() >= options_.max_connections) return pause(io);
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
-    Descriptor accepted(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    Descriptor accepted(
+        ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
       adopt(io, std::move(accepted), name_of(peer));
       continue;
@@ -103,9 +104,9 @@ void Listener::adopt(const IoToken& io, Descriptor socket, std::string peer) {
     if (!opened.ok()) return;
     tls = std::move(*opened);
   }
-  auto connection = std::make_shared<Connection>(loop_, std::move(socket), std::move(peer), std::move(tls),
-                                                 options_.connection, pool_,
-                                                 [this](const IoToken& token, Connection& which) { gone(token, which); });
+  auto connection =
+      std::make_shared<Connection>(loop_, std::move(socket), std::move(peer), std::move(tls), options_.connection,
+                                   pool_, [this](const IoToken& token, Connection& which) { gone(token, which); });
   Connection& opened = *connection;
   connections_.emplace(&opened, std::move(connection));
   open_.store(connections_.size(), std::memory_order_relaxed);

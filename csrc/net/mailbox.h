@@ -40,7 +40,7 @@ class Mailbox {
 
   void post(std::unique_ptr<Posted> task);
   template <class F>
-    requires std::is_invocable_v<F&, const IoToken&>
+  requires std::is_invocable_v<F&, const IoToken&>
   void post(F task) {
     struct Call final : Posted {
       explicit Call(F f) : call(std::move(f)) {}

@@ -22,8 +22,7 @@ constexpr std::string_view kUnix = "unix:";
 constexpr std::string_view kIpv6 = "ipv6:";
 
 std::string shown(const ListenOptions& options) {
-  return options.address.starts_with(kUnix) ? options.address
-                                            : options.address + ":" + std::to_string(options.port);
+  return options.address.starts_with(kUnix) ? options.address : options.address + ":" + std::to_string(options.port);
 }
 
 Status failed(const ListenOptions& options, std::string_view doing, int error) {
@@ -46,7 +45,7 @@ Result<Listening> listen_unix(const ListenOptions& options) {
   if (::bind(socket.get(), raw, sizeof address) != 0) {
     if (errno != EADDRINUSE) return failed(options, "bind", errno);
     // A socket file nobody listens on is left over from a killed server.
-    struct stat info{};
+    struct stat info {};
     const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const bool stale = ::stat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) && probe &&
                        ::connect(probe.get(), raw, sizeof address) != 0 && errno == ECONNREFUSED;
@@ -70,9 +69,11 @@ Result<Listening> listen_tcp(const ListenOptions& options, bool share_before_bin
   }
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   addrinfo* found = nullptr;
-  const int problem = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(options.port).c_str(), &hints, &found);
+  const int problem =
+      ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(options.port).c_str(), &hints, &found);
   if (problem != 0) {
-    return invalid_argument("Socket '" + shown(options) + "': the address cannot be resolved: " + ::gai_strerror(problem));
+    return invalid_argument("Socket '" + shown(options) +
+                            "': the address cannot be resolved: " + ::gai_strerror(problem));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
 

@@ -85,7 +85,7 @@ struct Stamp {
 using Stamps = std::array<Stamp, 3>;
 
 Stamp stamp_of(const std::string& path) {
-  struct stat info{};
+  struct stat info {};
   if (path.empty() || ::stat(path.c_str(), &info) != 0) return {};
   return {info.st_ino, std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
@@ -103,8 +103,8 @@ Result<ContextPtr> read_files(const TlsOptions& options) {
   const ContextPtr context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
   if (!context) return internal_error("TLS: " + library_error());
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                      SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   if (SSL_CTX_use_certificate_chain_file(context.get(), options.certificate_file.c_str()) != 1) {
@@ -169,12 +169,14 @@ Moved TlsSession::handshake() {
 
 Moved TlsSession::read(std::span<std::byte> into) {
   ERR_clear_error();
-  return parts_->after(SSL_read(parts_->ssl, into.data(), static_cast<int>(std::min<std::size_t>(into.size(), INT_MAX))));
+  return parts_->after(
+      SSL_read(parts_->ssl, into.data(), static_cast<int>(std::min<std::size_t>(into.size(), INT_MAX))));
 }
 
 Moved TlsSession::write(std::span<const std::byte> from) {
   ERR_clear_error();
-  return parts_->after(SSL_write(parts_->ssl, from.data(), static_cast<int>(std::min<std::size_t>(from.size(), INT_MAX))));
+  return parts_->after(
+      SSL_write(parts_->ssl, from.data(), static_cast<int>(std::min<std::size_t>(from.size(), INT_MAX))));
 }
 
 void TlsSession::send_end() {

@@ -33,7 +33,7 @@ enum class Progress : std::uint8_t {
   done,        // `bytes` moved, at least one
   wants_read,  // nothing until the socket can be read
   wants_write,
-  end,         // the peer ended its side in order
+  end,  // the peer ended its side in order
   failed,
 };
 
@@ -51,8 +51,8 @@ class TlsSession {
   Moved handshake();
   Moved read(std::span<std::byte> into);
   Moved write(std::span<const std::byte> from);
-  void send_end();              // close_notify, as far as the socket takes it
-  std::string error() const;    // of the last `failed`
+  void send_end();            // close_notify, as far as the socket takes it
+  std::string error() const;  // of the last `failed`
   std::string_view alpn() const;
   std::string peer_subject() const;  // of the client's certificate; empty: none
 

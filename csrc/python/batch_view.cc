@@ -53,7 +53,8 @@ py::object BatchView::input_memory(std::size_t index) {
 
 std::uintptr_t BatchView::allocate_output(const std::string& name, const std::string& dtype, const py::handle& dims) {
   const auto type = tensor::parse_dtype(dtype);
-  if (!type || *type == tensor::DType::bytes) raise(invalid_argument("output '" + name + "': no fixed size for '" + dtype + "'"));
+  if (!type || *type == tensor::DType::bytes)
+    raise(invalid_argument("output '" + name + "': no fixed size for '" + dtype + "'"));
   tensor::Tensor out{name, *type, to_shape(dims), {}};
   const auto count = out.shape.element_count();
   std::size_t size = 0;
@@ -77,7 +78,8 @@ void BatchView::set_output(const std::string& name, const py::handle& array) {
 }
 
 void bind_batch(py::module_& m) {
-  py::class_<BatchView, std::shared_ptr<BatchView>>(m, "Batch", "The requests that run together, as one tensor per input. Valid during execute() only.")
+  py::class_<BatchView, std::shared_ptr<BatchView>>(
+      m, "Batch", "The requests that run together, as one tensor per input. Valid during execute() only.")
       .def_property_readonly("rows", &BatchView::rows, "Batch rows of all requests together.")
       .def_property_readonly("requests", &BatchView::requests, "How many requests are in the batch.")
       .def_property_readonly("wanted", &BatchView::wanted, "Per model output: does any request ask for it?")
@@ -88,7 +90,8 @@ void bind_batch(py::module_& m) {
       .def("input_memory", &BatchView::input_memory, py::arg("index"))
       .def("allocate_output", &BatchView::allocate_output, py::arg("name"), py::arg("dtype"), py::arg("shape"),
            "Address of native memory that becomes this output; fill it before execute() returns.")
-      .def("set_output", &BatchView::set_output, py::arg("name"), py::arg("array"), "Gives one output, batch dimension first.");
+      .def("set_output", &BatchView::set_output, py::arg("name"), py::arg("array"),
+           "Gives one output, batch dimension first.");
 }
 
 }  // namespace argosy::python

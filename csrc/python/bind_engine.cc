@@ -79,58 +79,64 @@ void bind_engine(py::module_& m) {
                  engine::EngineOptions{.max_queued_bytes = max_queued_bytes, .cpu_threads = cpu_threads});
            }),
            py::kw_only(), py::arg("max_queued_bytes"), py::arg("cpu_threads"))
-      .def("add_backend",
-           [](Runtime& self, std::string name, py::object backend) {
-             check(self.backends->add(std::move(name), make_python_backend(std::move(backend))));
-           },
-           py::arg("name"), py::arg("backend"), "Registers a backend: an object with load(spec, slot).")
+      .def(
+          "add_backend",
+          [](Runtime& self, std::string name, py::object backend) {
+            check(self.backends->add(std::move(name), make_python_backend(std::move(backend))));
+          },
+          py::arg("name"), py::arg("backend"), "Registers a backend: an object with load(spec, slot).")
       .def("backends", [](Runtime& self) { return self.backends->names(); })
-      .def("load",
-           [](Runtime& self, const std::string& name, const std::vector<py::dict>& lowered) {
-             std::vector<model::ModelSpec> specs;
-             for (const auto& one : lowered) specs.push_back(spec_from_dict(one));
-             std::vector<engine::LoadFailure> failures;
-             Status status;
-             {
-               py::gil_scoped_release release;
-               status = self.engine.load(name, std::move(specs), &failures);
-             }
-             if (failures.empty()) check(status);
-             py::dict why;
-             for (const auto& failure : failures) why[py::int_(failure.version)] = to_exception(failure.why);
-             return why;
-           },
-           py::arg("name"), py::arg("specs"),
-           "Loads all versions of one model and swaps them in. Blocks. Returns {version: error} of those that failed, "
-           "and then nothing has changed; raises ArgosyError when the engine is stopping.")
-      .def("unload",
-           [](Runtime& self, const std::string& name) {
-             Status status;
-             {
-               py::gil_scoped_release release;
-               status = self.engine.unload(name);
-             }
-             check(status);
-           },
-           py::arg("name"), "Takes a model out of sight; what it had accepted finishes.")
-      .def("models",
-           [](const Runtime& self) {
-             py::list out;
-             for (const auto& state : self.engine.list()) {
-               out.append(py::make_tuple(state.name, state.version, state.health.ok() ? "" : state.health.message()));
-             }
-             return out;
-           },
-           "[(name, version, why it is not healthy or \"\")] of every loaded version.")
-      .def("statistics",
-           [](const Runtime& self, const std::string& name, std::int64_t version) {
-             py::list out;
-             for (const auto& one : take(self.engine.statistics(name, version))) out.append(statistics_to_dict(one));
-             return out;
-           },
-           py::arg("name") = "", py::arg("version") = -1)
-      .def("draining", [](const Runtime& self, const std::string& name) { return self.engine.draining(name); },
-           py::arg("name"), "Whether a withdrawn version still answers what it had accepted.")
+      .def(
+          "load",
+          [](Runtime& self, const std::string& name, const std::vector<py::dict>& lowered) {
+            std::vector<model::ModelSpec> specs;
+            for (const auto& one : lowered) specs.push_back(spec_from_dict(one));
+            std::vector<engine::LoadFailure> failures;
+            Status status;
+            {
+              py::gil_scoped_release release;
+              status = self.engine.load(name, std::move(specs), &failures);
+            }
+            if (failures.empty()) check(status);
+            py::dict why;
+            for (const auto& failure : failures) why[py::int_(failure.version)] = to_exception(failure.why);
+            return why;
+          },
+          py::arg("name"), py::arg("specs"),
+          "Loads all versions of one model and swaps them in. Blocks. Returns {version: error} of those that failed, "
+          "and then nothing has changed; raises ArgosyError when the engine is stopping.")
+      .def(
+          "unload",
+          [](Runtime& self, const std::string& name) {
+            Status status;
+            {
+              py::gil_scoped_release release;
+              status = self.engine.unload(name);
+            }
+            check(status);
+          },
+          py::arg("name"), "Takes a model out of sight; what it had accepted finishes.")
+      .def(
+          "models",
+          [](const Runtime& self) {
+            py::list out;
+            for (const auto& state : self.engine.list()) {
+              out.append(py::make_tuple(state.name, state.version, state.health.ok() ? "" : state.health.message()));
+            }
+            return out;
+          },
+          "[(name, version, why it is not healthy or \"\")] of every loaded version.")
+      .def(
+          "statistics",
+          [](const Runtime& self, const std::string& name, std::int64_t version) {
+            py::list out;
+            for (const auto& one : take(self.engine.statistics(name, version))) out.append(statistics_to_dict(one));
+            return out;
+          },
+          py::arg("name") = "", py::arg("version") = -1)
+      .def(
+          "draining", [](const Runtime& self, const std::string& name) { return self.engine.draining(name); },
+          py::arg("name"), "Whether a withdrawn version still answers what it had accepted.")
       .def("in_flight", [](const Runtime& self) { return self.engine.in_flight(); })
       .def("metrics_text", &Runtime::metrics_text, "The metrics in Prometheus text format.")
       .def("infer", &infer_blocking, py::arg("name"), py::arg("version"), py::arg("inputs"), py::kw_only(),
@@ -138,13 +144,15 @@ void bind_engine(py::module_& m) {
       .def("infer_stream", &infer_stream, py::arg("name"), py::arg("version"), py::arg("inputs"), py::kw_only(),
            py::arg("options"), "Starts one request; iterate for its responses.")
       .def("infer_async", &infer_async, py::arg("name"), py::arg("version"), py::arg("inputs"), py::kw_only(),
-           py::arg("options"), py::arg("done"), "Starts one request; done(responses, error) is called on another thread.")
-      .def("stop",
-           [](Runtime& self, double seconds) {
-             py::gil_scoped_release release;
-             return self.stop(std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds)));
-           },
-           py::arg("seconds") = 0.0, "Drains for at most `seconds`, then cancels the rest; True when all finished.");
+           py::arg("options"), py::arg("done"),
+           "Starts one request; done(responses, error) is called on another thread.")
+      .def(
+          "stop",
+          [](Runtime& self, double seconds) {
+            py::gil_scoped_release release;
+            return self.stop(std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds)));
+          },
+          py::arg("seconds") = 0.0, "Drains for at most `seconds`, then cancels the rest; True when all finished.");
 }
 
 }  // namespace argosy::python

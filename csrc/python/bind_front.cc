@@ -104,16 +104,17 @@ void bind_front(py::module_& m) {
   py::class_<BoundFront>(m, "Front", "The listeners: HTTP, gRPC and metrics, on native event loops.")
       .def(py::init<const py::dict&, std::shared_ptr<Runtime>, py::object>(), py::arg("options"), py::arg("engine"),
            py::arg("handler"))
-      .def("start",
-           [](BoundFront& self) {
-             Status status;
-             {
-               py::gil_scoped_release release;
-               status = self.front.start();
-             }
-             check(status);
-           },
-           "Opens the endpoints; raises Unavailable when an address is taken.")
+      .def(
+          "start",
+          [](BoundFront& self) {
+            Status status;
+            {
+              py::gil_scoped_release release;
+              status = self.front.start();
+            }
+            check(status);
+          },
+          "Opens the endpoints; raises Unavailable when an address is taken.")
       .def("ports",
            [](const BoundFront& self) {
              py::dict out;
@@ -122,15 +123,17 @@ void bind_front(py::module_& m) {
              if (self.front.metrics_port() != 0) out["metrics"] = self.front.metrics_port();
              return out;
            })
-      .def("set_state", [](BoundFront& self, bool live, bool ready) { self.front.set_state(live, ready); },
-           py::arg("live"), py::arg("ready"))
-      .def("drain",
-           [](BoundFront& self, double seconds) {
-             py::gil_scoped_release release;
-             return self.front.drain(self.runtime->clock.now() +
-                                     std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds)));
-           },
-           py::arg("seconds"), "No new connections or requests; True when what ran has been answered in time.")
+      .def(
+          "set_state", [](BoundFront& self, bool live, bool ready) { self.front.set_state(live, ready); },
+          py::arg("live"), py::arg("ready"))
+      .def(
+          "drain",
+          [](BoundFront& self, double seconds) {
+            py::gil_scoped_release release;
+            return self.front.drain(self.runtime->clock.now() +
+                                    std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds)));
+          },
+          py::arg("seconds"), "No new connections or requests; True when what ran has been answered in time.")
       .def("stop", [](BoundFront& self) {
         py::gil_scoped_release release;
         self.front.stop();

@@ -94,19 +94,20 @@ struct CallbackSink final : infer::ReplySink {
     if (!response.status.ok() && failure.ok()) failure = response.status;
     responses.push_back(std::move(response));
     if (!last) return;
-    runtime.python.post([done = std::move(done), failure = std::move(failure),
-                         responses = std::make_shared<std::vector<infer::Response>>(std::move(responses))](const GilHeld&) {
-      auto* raw = static_cast<PyObject*>(const_cast<void*>(done.get()));
-      try {
-        py::object error = py::none();
-        if (!failure.ok()) error = to_exception(failure);
-        py::list list;
-        for (const auto& one : *responses) list.append(response_to_python(one));
-        py::reinterpret_borrow<py::object>(raw)(list, error);
-      } catch (py::error_already_set& problem) {
-        problem.discard_as_unraisable("argosy inference callback");
-      }
-    });
+    runtime.python.post(
+        [done = std::move(done), failure = std::move(failure),
+         responses = std::make_shared<std::vector<infer::Response>>(std::move(responses))](const GilHeld&) {
+          auto* raw = static_cast<PyObject*>(const_cast<void*>(done.get()));
+          try {
+            py::object error = py::none();
+            if (!failure.ok()) error = to_exception(failure);
+            py::list list;
+            for (const auto& one : *responses) list.append(response_to_python(one));
+            py::reinterpret_borrow<py::object>(raw)(list, error);
+          } catch (py::error_already_set& problem) {
+            problem.discard_as_unraisable("argosy inference callback");
+          }
+        });
   }
   Runtime& runtime;
   std::shared_ptr<const void> done;
@@ -198,7 +199,8 @@ std::shared_ptr<ResponseStream> infer_async(Runtime& runtime, const std::string&
 }
 
 void bind_infer(py::module_& m) {
-  py::class_<ResponseStream, std::shared_ptr<ResponseStream>>(m, "ResponseStream", "The responses of one request, as they come.")
+  py::class_<ResponseStream, std::shared_ptr<ResponseStream>>(m, "ResponseStream",
+                                                              "The responses of one request, as they come.")
       .def("__iter__", [](std::shared_ptr<ResponseStream> self) { return self; })
       .def("__next__", &ResponseStream::next)
       .def("cancel", &ResponseStream::cancel, "Tells the model that nobody waits any more.");

@@ -29,7 +29,8 @@ class LogBridge final : public LogSink {
                   request = std::string(record.about.request_id),
                   trace = std::string(record.about.trace_id)](const GilHeld&) {
       try {
-        py::module_::import("argosy.logs").attr("native_record")(level, when, file, line, message, model, request, trace);
+        py::module_::import("argosy.logs")
+            .attr("native_record")(level, when, file, line, message, model, request, trace);
       } catch (py::error_already_set& error) {
         error.discard_as_unraisable("argosy log line");
       }

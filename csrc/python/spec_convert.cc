@@ -58,7 +58,8 @@ py::dict tensor_to(const model::TensorSpec& spec) {
 model::QueuePolicy policy_from(const py::dict& from) {
   model::QueuePolicy out;
   const auto action = field<std::string>(from, "timeout_action");
-  if (action != "reject" && action != "delay") raise(invalid_argument("lowered model: timeout_action '" + action + "'"));
+  if (action != "reject" && action != "delay")
+    raise(invalid_argument("lowered model: timeout_action '" + action + "'"));
   out.timeout_action = action == "delay" ? model::TimeoutAction::delay : model::TimeoutAction::reject;
   out.default_timeout = Micros(field<std::int64_t>(from, "default_timeout_us"));
   out.allow_timeout_override = field<bool>(from, "allow_timeout_override");
@@ -106,7 +107,9 @@ model::WarmupSample warmup_from(const py::dict& from) {
     const auto source = field<std::string>(input, "source");
     using Source = model::WarmupInput::Source;
     out.inputs.push_back({name.cast<std::string>(), dtype_field(input), to_shape(input["dims"]),
-                          source == "zero" ? Source::zero : source == "random" ? Source::random : Source::file,
+                          source == "zero"     ? Source::zero
+                          : source == "random" ? Source::random
+                                               : Source::file,
                           source == "file" ? field<std::string>(input, "file") : std::string()});
   }
   return out;
@@ -126,7 +129,8 @@ model::ModelSpec spec_from_dict(const py::dict& lowered) {
   for (const auto item : field<py::list>(lowered, "inputs")) out.inputs.push_back(tensor_from(item.cast<py::dict>()));
   for (const auto item : field<py::list>(lowered, "outputs")) out.outputs.push_back(tensor_from(item.cast<py::dict>()));
   out.decoupled = field<bool>(lowered, "decoupled");
-  if (!field<py::object>(lowered, "batching").is_none()) out.batching = batching_from(field<py::dict>(lowered, "batching"));
+  if (!field<py::object>(lowered, "batching").is_none())
+    out.batching = batching_from(field<py::dict>(lowered, "batching"));
   for (const auto item : field<py::list>(lowered, "instances")) {
     const auto group = item.cast<py::dict>();
     out.instances.push_back({field<std::string>(group, "name"), kind_from(field<std::string>(group, "kind")),

@@ -28,7 +28,9 @@ std::optional<DType> dtype_of(const py::dtype& dtype, bool as_bf16) {
       if (size == 4) return DType::fp32;
       if (size == 8) return DType::fp64;
       return std::nullopt;
-    case 'O': case 'S': case 'U': return DType::bytes;
+    case 'O':
+    case 'S':
+    case 'U': return DType::bytes;
     default:
       if (py::str(dtype.attr("name")).cast<std::string>() == "bfloat16") return DType::bf16;
       return std::nullopt;
@@ -49,8 +51,7 @@ py::array strings_to_numpy(const tensor::Tensor& tensor, const std::vector<py::s
   for (py::ssize_t i = 0; i < out.size(); ++i) {
     const tensor::Element element = tensor::first_element(rest);
     rest = rest.subspan(element.used);
-    PyObject* previous = std::exchange(
-        slots[i], py::bytes(element.value.data(), element.value.size()).release().ptr());
+    PyObject* previous = std::exchange(slots[i], py::bytes(element.value.data(), element.value.size()).release().ptr());
     Py_XDECREF(previous);
   }
   return out;
@@ -71,7 +72,8 @@ py::dtype numpy_dtype(DType dtype) {
   switch (dtype) {
     case DType::boolean: return py::dtype("?");
     case DType::uint8: return py::dtype("u1");
-    case DType::uint16: case DType::bf16: return py::dtype("u2");
+    case DType::uint16:
+    case DType::bf16: return py::dtype("u2");
     case DType::uint32: return py::dtype("u4");
     case DType::uint64: return py::dtype("u8");
     case DType::int8: return py::dtype("i1");

@@ -27,9 +27,13 @@ struct Pending {
   std::uint64_t order = 0;  // set by the policy: position in arrival order
 };
 
-struct RunBatch { std::vector<Pending> items; };  // never empty
-struct WaitUntil { TimePoint when; };             // ask again then, or after a push
-struct WaitForWork {};                            // nothing to run: ask again after a push
+struct RunBatch {
+  std::vector<Pending> items;
+};  // never empty
+struct WaitUntil {
+  TimePoint when;
+};                      // ask again then, or after a push
+struct WaitForWork {};  // nothing to run: ask again after a push
 using Decision = std::variant<RunBatch, WaitUntil, WaitForWork>;
 
 struct Dropped {

@@ -72,8 +72,8 @@ class PriorityQueue {
   struct Node {
     Pending item;
     const infer::Cancellation* cancellation = nullptr;  // kept alive by the request
-    TimePoint deadline = TimePoint::max();  // dropped then
-    TimePoint patience = TimePoint::max();  // DELAY: behind the live ones from then
+    TimePoint deadline = TimePoint::max();              // dropped then
+    TimePoint patience = TimePoint::max();              // DELAY: behind the live ones from then
     Place before = kNone, after = kNone;
     std::uint32_t heap_at = kNone;
     std::uint32_t level = 0;
@@ -103,8 +103,8 @@ class PriorityQueue {
   void heap_rise(std::size_t at, Place place);
   void heap_sink(std::size_t at, Place place);
 
-  model::Batching rules_;  // levels and their policies; the rest is the batcher's
-  bool patient_ = false;   // some level delays instead of rejecting
+  model::Batching rules_;                  // levels and their policies; the rest is the batcher's
+  bool patient_ = false;                   // some level delays instead of rejecting
   std::map<std::uint32_t, Level> levels_;  // made when first used: a configuration may allow any number
   std::vector<Node> nodes_;
   std::vector<Place> free_;

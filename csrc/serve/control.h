@@ -32,10 +32,10 @@ struct ControlRequest {
 };
 
 struct ControlAnswer {
-  Status status;         // gRPC: not ok becomes the call's status
-  int http_status = 200; // HTTP only
+  Status status;          // gRPC: not ok becomes the call's status
+  int http_status = 200;  // HTTP only
   Headers headers;
-  Bytes body;            // or message bytes
+  Bytes body;  // or message bytes
 };
 
 // Called exactly once, from any thread.

@@ -52,10 +52,8 @@ struct Front::Parts {
   };
 
   Parts(FrontOptions o, engine::Engine& e, ControlHandler& c, metrics::Registry& m, const Clock& k, BytesPool& p)
-      : options(std::move(o)),
-        clock(k),
-        pool(p),
-        services{options, http_headers, grpc_headers, e, c, m, k, state, running} {}
+      : options(std::move(o)), clock(k), pool(p), services{options, http_headers, grpc_headers, e, c, m,
+                                                           k,       state,        running} {}
 
   Status open();
   Status add(const EndpointOptions& where, const TlsFiles& tls, const std::vector<std::string>& alpn, MakeHandler make,
@@ -115,9 +113,11 @@ Status Front::Parts::start_loop(Loop& at, bool first) {
       if (!beside.ok()) return beside.status();
       socket = std::move(beside->socket);
     }
-    at.listeners.push_back(std::make_unique<net::Listener>(
-        *at.loop, std::move(socket), settings, endpoint.tls, pool,
-        [this, make = endpoint.make](const net::IoToken&, net::Connection& connection) { return make(connection, services); }));
+    at.listeners.push_back(
+        std::make_unique<net::Listener>(*at.loop, std::move(socket), settings, endpoint.tls, pool,
+                                        [this, make = endpoint.make](const net::IoToken&, net::Connection& connection) {
+                                          return make(connection, services);
+                                        }));
   }
   return {};
 }

@@ -43,7 +43,8 @@ void GrpcStream::call(const Bytes& message) {
     case GrpcService::model_stream_infer: return infer(message);
     case GrpcService::server_live: return end_unary(kserve::encode_ready(state.live.load(std::memory_order_relaxed)));
     case GrpcService::server_ready: return end_unary(kserve::encode_ready(state.ready.load(std::memory_order_relaxed)));
-    case GrpcService::health_check: return end_unary(kserve::encode_health(state.ready.load(std::memory_order_relaxed)));
+    case GrpcService::health_check:
+      return end_unary(kserve::encode_health(state.ready.load(std::memory_order_relaxed)));
     case GrpcService::model_ready: return model_ready(message);
     case GrpcService::control: return control(message);
     case GrpcService::reflection: {
@@ -168,9 +169,9 @@ void GrpcStream::answer_inference(GrpcInference& from, infer::Response response,
   if (!failure.ok()) {
     // What the request itself is to blame for never ran.
     const bool refused = failure.code() == StatusCode::invalid_argument || failure.code() == StatusCode::unsupported;
-    answer.message = refused ? kserve::encode_stream_refusal(failure.message(), from.id)
-                             : kserve::encode_stream_failure(failure.message(), from.model_name, from.model_version,
-                                                             from.id);
+    answer.message =
+        refused ? kserve::encode_stream_refusal(failure.message(), from.id)
+                : kserve::encode_stream_failure(failure.message(), from.model_name, from.model_version, from.id);
   }
   answer.failure = std::move(failure);
   put(from.ticket, std::move(answer), last);

@@ -26,7 +26,8 @@ thread_local ReadBlock reading;
 http2::Limits limits_of(const FrontOptions& options) {
   http2::Limits limits;
   limits.max_concurrent_streams = options.grpc_settings.max_streams;
-  limits.max_header_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(options.limits.max_header_bytes, 64u << 10));
+  limits.max_header_bytes =
+      static_cast<std::uint32_t>(std::min<std::size_t>(options.limits.max_header_bytes, 64u << 10));
   return limits;
 }
 
@@ -54,8 +55,8 @@ GrpcConnection::GrpcConnection(net::Connection& connection, Services& services)
       now_(services.clock.now()),
       lifetime_(rules_of(services.options), now_),
       methods_(services.options),
-      session_(std::make_unique<http2::Session>(limits_of(services.options),
-                                                static_cast<http2::SessionEvents&>(*this), connection.pool())),
+      session_(std::make_unique<http2::Session>(limits_of(services.options), static_cast<http2::SessionEvents&>(*this),
+                                                connection.pool())),
       timer_(connection.loop(), [this](const net::IoToken& io) { tend(io); }) {}
 
 GrpcConnection::~GrpcConnection() = default;
@@ -117,7 +118,8 @@ void GrpcConnection::tend(const net::IoToken& io) {
     switch (next.action) {
       case http2::LifetimeAction::ping: session_->ping(); break;
       case http2::LifetimeAction::drain: begin_drain(); break;
-      case http2::LifetimeAction::close: return connection_.close(io, deadline_exceeded("the gRPC client is silent or too old"));
+      case http2::LifetimeAction::close:
+        return connection_.close(io, deadline_exceeded("the gRPC client is silent or too old"));
       case http2::LifetimeAction::wait:
         if (next.wake != TimePoint::max()) timer_.set(io, next.wake);
         return;

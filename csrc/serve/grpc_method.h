@@ -32,17 +32,13 @@ enum class GrpcService : std::uint8_t {
 struct GrpcMethod {
   std::string path;
   GrpcService service = GrpcService::refused;
-  Status refusal;           // for GrpcService::refused
-  std::string guard_name;   // metadata that must be there; empty: none
+  Status refusal;          // for GrpcService::refused
+  std::string guard_name;  // metadata that must be there; empty: none
   std::string guard_value;
-  std::string guard_text;   // the refusal if it is not
+  std::string guard_text;  // the refusal if it is not
 
-  bool streams() const {
-    return service == GrpcService::model_stream_infer || service == GrpcService::reflection;
-  }
-  bool infers() const {
-    return service == GrpcService::model_infer || service == GrpcService::model_stream_infer;
-  }
+  bool streams() const { return service == GrpcService::model_stream_infer || service == GrpcService::reflection; }
+  bool infers() const { return service == GrpcService::model_infer || service == GrpcService::model_stream_infer; }
 };
 
 GrpcMethod classify_method(std::string_view path, const FrontOptions& options);

@@ -62,8 +62,9 @@ Result<std::string> answer_reflection(std::string_view message, const std::vecto
     case kserve::ReflectionQuestion::none:
     case kserve::ReflectionQuestion::other: break;
   }
-  return kserve::encode_reflection_error(*request, static_cast<int>(grpc::Code::unimplemented),
-                                         "this question is not answered; ask for files, symbols or the list of services");
+  return kserve::encode_reflection_error(
+      *request, static_cast<int>(grpc::Code::unimplemented),
+      "this question is not answered; ask for files, symbols or the list of services");
 }
 
 }  // namespace argosy::serve

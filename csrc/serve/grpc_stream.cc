@@ -19,8 +19,8 @@ constexpr std::size_t kLittle = 1024;
 
 bool is_grpc(std::string_view content_type) {
   constexpr std::string_view kGrpc = "application/grpc";
-  return content_type.starts_with(kGrpc) &&
-         (content_type.size() == kGrpc.size() || content_type[kGrpc.size()] == '+' || content_type[kGrpc.size()] == ';');
+  return content_type.starts_with(kGrpc) && (content_type.size() == kGrpc.size() || content_type[kGrpc.size()] == '+' ||
+                                             content_type[kGrpc.size()] == ';');
 }
 
 // Headers that belong to the transport; the rest is the caller's metadata.
@@ -261,10 +261,8 @@ void GrpcStream::end(grpc::Code code, std::string_view message) {
   for (const Bytes& data : std::exchange(held_, {})) connection_->session().consume(id_, data.size());
   for (const auto& inference : running_) inference->cancellation.cancel();
   const std::string encoded = grpc::percent_encode(message);
-  const std::array<http2::Header, 4> all{kOk,
-                                         kContentType,
-                                         {"grpc-status", grpc::to_digits(code), true},
-                                         {"grpc-message", encoded}};
+  const std::array<http2::Header, 4> all{
+      kOk, kContentType, {"grpc-status", grpc::to_digits(code), true}, {"grpc-message", encoded}};
   const std::size_t count = encoded.empty() ? 3 : 4;
   if (responded_) {
     connection_->session().finish(id_, std::span(all).subspan(2, count - 2));

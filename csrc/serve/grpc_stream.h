@@ -93,17 +93,17 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   TimePoint deadline_ = TimePoint::max();
   bool content_type_seen_ = false;
   bool guard_passed_ = false;
-  bool status_errors_ = false;          // triton_grpc_error: true
-  std::string encoding_;                // grpc-encoding, unless identity
+  bool status_errors_ = false;  // triton_grpc_error: true
+  std::string encoding_;        // grpc-encoding, unless identity
   kserve::Coding answer_coding_ = kserve::Coding::identity;
-  Headers metadata_;                    // for control calls, and what goes on to the model
+  Headers metadata_;  // for control calls, and what goes on to the model
 
   bool ended_in_ = false;   // the client has said all
   bool ended_out_ = false;  // and so have we
   bool responded_ = false;
   bool has_message_ = false;
-  Bytes message_;           // unary: the request, until the client ends
-  std::vector<Bytes> held_; // received while throttled; not consumed, so the window stays shut
+  Bytes message_;            // unary: the request, until the client ends
+  std::vector<Bytes> held_;  // received while throttled; not consumed, so the window stays shut
   AnswerOrder order_;
   std::vector<std::shared_ptr<GrpcInference>> running_;
 };

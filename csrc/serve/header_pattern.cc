@@ -8,7 +8,7 @@ namespace argosy::serve {
 namespace {
 
 constexpr std::size_t kLongestName = 256;  // the matcher recurses once per character
-constexpr std::array<std::string_view, 7> kReserved{"sequence_id", "sequence_start", "sequence_end", "priority",
+constexpr std::array<std::string_view, 7> kReserved{"sequence_id", "sequence_start", "sequence_end",      "priority",
                                                     "timeout",     "headers",        "binary_data_output"};
 
 bool reserved(std::string_view name) {

@@ -124,7 +124,8 @@ void HttpExchange::health(const net::IoToken& io, const kserve::HealthCall& call
 void HttpExchange::metrics(const net::IoToken& io, bool known) {
   constexpr std::string_view kText = "text/plain; charset=utf-8";
   if (!known) return answer(io, {200, kText, {}, {}});
-  answer(io, {200, kText, {}, gather(Bytes::take(metrics::prometheus_text(connection_->services().metrics.collect())))});
+  answer(io,
+         {200, kText, {}, gather(Bytes::take(metrics::prometheus_text(connection_->services().metrics.collect())))});
 }
 
 bool HttpExchange::inflate(const net::IoToken& io, const http1::Head& head, Bytes& body) {
@@ -178,7 +179,8 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
   verb_ = call.verb;
   if (plain_infer) {
     if (!inflate(io, head, body)) return;
-  } else if (const auto* coding = head.find("content-encoding"); coding != nullptr && !coding->empty() && *coding != "identity") {
+  } else if (const auto* coding = head.find("content-encoding");
+             coding != nullptr && !coding->empty() && *coding != "identity") {
     return answer(io, error_reply(400, "Unsupported content-encoding, only 'identity' is supported."));
   }
   const auto version = kserve::parse_version(call.version);
@@ -195,9 +197,9 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
   if (const auto* given = head.find("inference-header-content-length")) header_length = *given;
   net::Connection& connection = connection_->connection();
   const TimePoint received = services.clock.now();
-  auto decoded = plain_infer
-                     ? kserve::decode_http_infer(body, header_length, call.model, json_limits(services), connection.pool())
-                     : kserve::decode_generate(body, spec, json_limits(services), connection.pool());
+  auto decoded =
+      plain_infer ? kserve::decode_http_infer(body, header_length, call.model, json_limits(services), connection.pool())
+                  : kserve::decode_generate(body, spec, json_limits(services), connection.pool());
   if (!decoded.ok()) return answer(io, error_reply(decoded.status()));
   infer::RequestPtr request = std::move(decoded->request);
   plan_ = std::move(decoded->plan);

@@ -15,12 +15,25 @@
 namespace argosy::tensor {
 
 enum class DType : std::uint8_t {
-  boolean, uint8, uint16, uint32, uint64, int8, int16, int32, int64, fp16, bf16, fp32, fp64, bytes,
+  boolean,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  int8,
+  int16,
+  int32,
+  int64,
+  fp16,
+  bf16,
+  fp32,
+  fp64,
+  bytes,
 };
 inline constexpr std::size_t kDTypes = 14;
 
-std::string_view to_string(DType dtype);                        // "BOOL", "UINT8", ... "BYTES"
-std::optional<DType> parse_dtype(std::string_view wire_name);   // exact wire names only
-std::size_t element_size(DType dtype);                          // bytes; 0 for BYTES
+std::string_view to_string(DType dtype);                       // "BOOL", "UINT8", ... "BYTES"
+std::optional<DType> parse_dtype(std::string_view wire_name);  // exact wire names only
+std::size_t element_size(DType dtype);                         // bytes; 0 for BYTES
 
 }  // namespace argosy::tensor

@@ -66,8 +66,8 @@ std::vector<Tensor> split(const Tensor& whole, std::span<const std::uint32_t> ro
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Shape shape = whole.shape;
     shape.set(0, rows[i]);
-    parts.push_back({whole.name, whole.dtype, std::move(shape),
-                     whole.data.slice(offsets[i], offsets[i + 1] - offsets[i])});
+    parts.push_back(
+        {whole.name, whole.dtype, std::move(shape), whole.data.slice(offsets[i], offsets[i + 1] - offsets[i])});
   }
   return parts;
 }

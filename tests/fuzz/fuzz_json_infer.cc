@@ -28,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (auto& input : decoded->request->inputs) {
     const auto count = input.shape.element_count();
     const std::size_t element = tensor::element_size(input.dtype);
-    if (element == 0 || (count && static_cast<std::size_t>(*count) == input.data.size() / element)) response.outputs.push_back(std::move(input));
+    if (element == 0 || (count && static_cast<std::size_t>(*count) == input.data.size() / element))
+      response.outputs.push_back(std::move(input));
   }
   response.parameters = decoded->request->parameters;
   auto answer = kserve::encode_http_infer(response, decoded->plan, {}, decoded->request->id, default_pool());

@@ -63,7 +63,8 @@ TEST(Samples, StringsAreLengthPrefixedAndTheSeedDecidesThem) {
 }
 
 TEST(Samples, AFileGivesOneSampleForEachEntryWithItsExpectation) {
-  auto samples = samples_from_file(card({-1, 2}, 8), {}, R"({"data":[{"X":[1,2]},[{"X":{"content":[3,4],"shape":[2]}}],{"X":{"b64":"AACAPwAAAEA="}}],
+  auto samples = samples_from_file(
+      card({-1, 2}, 8), {}, R"({"data":[{"X":[1,2]},[{"X":{"content":[3,4],"shape":[2]}}],{"X":{"b64":"AACAPwAAAEA="}}],
      "validation_data":[{"Y":[1,2]},{},{"Y":[1,2]}]})");
   ASSERT_TRUE(samples.ok()) << samples.status().message();
   ASSERT_EQ(samples->size(), 3u);
@@ -89,7 +90,8 @@ TEST(Exchange, ABinaryRequestSaysTheSizesOfItsParts) {
   const Sample sample = two_floats();
   const Exchange exchange = infer_exchange(Format::http_binary, kTarget, sample);
   const auto json_size = exchange.body.size() - sample.inputs[0].bytes.size();
-  EXPECT_NE(exchange.head.find("Inference-Header-Content-Length: " + std::to_string(json_size) + "\r\n"), std::string::npos);
+  EXPECT_NE(exchange.head.find("Inference-Header-Content-Length: " + std::to_string(json_size) + "\r\n"),
+            std::string::npos);
   EXPECT_NE(exchange.head.find("Content-Length: " + std::to_string(exchange.body.size()) + "\r\n"), std::string::npos);
   EXPECT_TRUE(parse_json(std::string_view(exchange.body).substr(0, json_size)).ok());
   EXPECT_TRUE(exchange.body.ends_with(sample.inputs[0].bytes));
@@ -111,8 +113,12 @@ TEST(Exchange, AGrpcRequestIsPrefixedAndCarriesTheRawTensor) {
 
 TEST(Answers, TheFirstOutputIsFoundInEveryFormat) {
   const std::string two = *elements_from_json("FP32", *parse_json("[1,2.5]"));
-  EXPECT_EQ(*first_output(Format::http_json, R"({"outputs":[{"name":"Y","datatype":"FP32","shape":[2],"data":[1,2.5]}]})", kNoHeaderLength), two);
-  const std::string head = R"({"outputs":[{"name":"Y","datatype":"FP32","shape":[2],"parameters":{"binary_data_size":8}}]})";
+  EXPECT_EQ(
+      *first_output(Format::http_json, R"({"outputs":[{"name":"Y","datatype":"FP32","shape":[2],"data":[1,2.5]}]})",
+                    kNoHeaderLength),
+      two);
+  const std::string head =
+      R"({"outputs":[{"name":"Y","datatype":"FP32","shape":[2],"parameters":{"binary_data_size":8}}]})";
   EXPECT_EQ(*first_output(Format::http_binary, head + two, head.size()), two);
   std::string message;
   append_bytes_field(message, 5, "");
@@ -179,7 +185,8 @@ TEST(Options, LevelsAreListsOrRanges) {
   EXPECT_EQ(*parse_levels("1,2,4"), (std::vector<double>{1, 2, 4}));
   EXPECT_EQ(*parse_levels("1:9:4"), (std::vector<double>{1, 5, 9}));
   EXPECT_EQ(*parse_levels("2:4"), (std::vector<double>{2, 3, 4}));
-  for (const char* text : {"", "0", "-1", "1:2:3:4", "5:1", "x", "1,", "1:1000000:1", "nan"}) EXPECT_FALSE(parse_levels(text).ok()) << text;
+  for (const char* text : {"", "0", "-1", "1:2:3:4", "5:1", "x", "1,", "1:1000000:1", "nan"})
+    EXPECT_FALSE(parse_levels(text).ok()) << text;
 }
 
 TEST(Options, ConnectionsAndStreamsAloneSayTheConcurrency) {

@@ -74,10 +74,20 @@ TEST(Elements, EveryDatatypeSurvivesTheWayThroughJson) {
   const struct {
     const char* datatype;
     const char* json;
-  } cases[] = {{"BOOL", "true,false"},  {"UINT8", "0,255"},     {"INT8", "-128,127"},          {"UINT16", "65535"},
-               {"INT16", "-32768"},     {"UINT32", "4294967295"}, {"INT32", "-2147483648"},    {"UINT64", "18446744073709551615"},
-               {"INT64", "-9223372036854775808"}, {"FP16", "0.5,-2,65504"}, {"BF16", "0.5,-2"}, {"FP32", "0.1,-3"},
-               {"FP64", "0.1,1e+300"},  {"BYTES", R"("a","","longer")"}};
+  } cases[] = {{"BOOL", "true,false"},
+               {"UINT8", "0,255"},
+               {"INT8", "-128,127"},
+               {"UINT16", "65535"},
+               {"INT16", "-32768"},
+               {"UINT32", "4294967295"},
+               {"INT32", "-2147483648"},
+               {"UINT64", "18446744073709551615"},
+               {"INT64", "-9223372036854775808"},
+               {"FP16", "0.5,-2,65504"},
+               {"BF16", "0.5,-2"},
+               {"FP32", "0.1,-3"},
+               {"FP64", "0.1,1e+300"},
+               {"BYTES", R"("a","","longer")"}};
   for (const auto& c : cases) {
     auto json = parse_json(std::string("[") + c.json + "]");
     ASSERT_TRUE(json.ok());
@@ -90,8 +100,10 @@ TEST(Elements, EveryDatatypeSurvivesTheWayThroughJson) {
 }
 
 TEST(Elements, ValuesOutsideTheDatatypeAreRefused) {
-  const std::pair<const char*, const char*> cases[] = {{"UINT8", "[256]"}, {"INT8", "[1.5]"}, {"FP32", "[\"1\"]"}, {"BYTES", "[1]"}, {"NONE", "[1]"}};
-  for (const auto& [datatype, text] : cases) EXPECT_FALSE(elements_from_json(datatype, *parse_json(text)).ok()) << datatype;
+  const std::pair<const char*, const char*> cases[] = {
+      {"UINT8", "[256]"}, {"INT8", "[1.5]"}, {"FP32", "[\"1\"]"}, {"BYTES", "[1]"}, {"NONE", "[1]"}};
+  for (const auto& [datatype, text] : cases)
+    EXPECT_FALSE(elements_from_json(datatype, *parse_json(text)).ok()) << datatype;
 }
 
 TEST(Elements, Base64IsDecoded) {

@@ -36,8 +36,7 @@ model::ModelSpec spec() {
   spec.name = "m";
   spec.max_batch_rows = 8;
   spec.inputs = {{.name = "A", .dtype = DType::int8, .dims = {2}}};
-  spec.outputs = {{.name = "X", .dtype = DType::int8, .dims = {2}},
-                  {.name = "Y", .dtype = DType::bytes, .dims = {1}}};
+  spec.outputs = {{.name = "X", .dtype = DType::int8, .dims = {2}}, {.name = "Y", .dtype = DType::bytes, .dims = {1}}};
   return spec;
 }
 
@@ -207,7 +206,9 @@ TEST(Scatter, WhatABackendDidWrongIsNamed) {
             "model 'm', output 'X': the backend did not return it; it returned 'Y'");
   EXPECT_EQ(failure([](backend::Batch& b) { b.outputs[1].dtype = DType::uint8; }),
             "model 'm', output 'X': the backend returned UINT8 [3,2], expected data type INT8");
-  EXPECT_EQ(failure([](backend::Batch& b) { b.outputs[1].shape = {2, 3}; }),
+  EXPECT_EQ(failure([](backend::Batch& b) {
+              b.outputs[1].shape = {2, 3};
+            }),
             "model 'm', output 'X': the backend returned shape [2,3], expected 3 as the first dimension (the rows of "
             "the batch)");
   EXPECT_EQ(failure([](backend::Batch& b) { b.outputs[1].shape = {}; }),

@@ -55,8 +55,8 @@ TEST(HostPool, KeepsNoMoreThanItsLimit) {
 
 TEST(HostPool, ImpossibleSizesAreRefusedNotWrapped) {
   HostPool pool;
-  for (const std::size_t size : {std::numeric_limits<std::size_t>::max(), std::numeric_limits<std::size_t>::max() - 64,
-                                 std::size_t{1} << 62}) {
+  for (const std::size_t size :
+       {std::numeric_limits<std::size_t>::max(), std::numeric_limits<std::size_t>::max() - 64, std::size_t{1} << 62}) {
     EXPECT_FALSE(pool.allocate(size)) << size;
   }
 }

@@ -23,7 +23,8 @@ TEST_F(EngineTest, NamesWhatIsNotThere) {
   EXPECT_EQ(engine->find("m", 9).status().message(), "Request for unknown model: 'm' version 9 is not found");
   EXPECT_TRUE(engine->unload("m").ok());
   EXPECT_EQ(engine->find("m").status().message(), "Request for unknown model: 'm' has no available versions");
-  EXPECT_EQ(engine->find("m", 1).status(), unavailable("Request for unknown model: 'm' version 1 is not at ready state"));
+  EXPECT_EQ(engine->find("m", 1).status(),
+            unavailable("Request for unknown model: 'm' version 1 is not at ready state"));
   EXPECT_EQ(engine->find("m", 9).status().message(), "Request for unknown model: 'm' version 9 is not found");
   EXPECT_EQ(engine->statistics("m").status(), invalid_argument("requested model 'm' is not available"));
   EXPECT_TRUE(engine->unload("never loaded").ok());
@@ -334,10 +335,12 @@ TEST_F(EngineTest, AWarmupThatDoesNotFitFailsTheLoad) {
   open.inputs[0].dims = {-1};
   open.outputs[0].dims = {-1};
   open.warmup = {{"s", 1, 1, {{"INPUT0", tensor::DType::int32, {-1}}}}};
-  EXPECT_NE(engine->load("m", {open}).message().find(
-                "failed to run warmup sample 's': warmup setting expects all variable-size dimensions are specified "
+  EXPECT_NE(
+      engine->load("m", {open})
+          .message()
+          .find("failed to run warmup sample 's': warmup setting expects all variable-size dimensions are specified "
                 "for input 'INPUT0'"),
-            std::string::npos);
+      std::string::npos);
   auto missing = spec();
   const std::string path = testing::TempDir() + "/short_warmup";
   FILE* file = fopen(path.c_str(), "w");

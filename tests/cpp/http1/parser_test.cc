@@ -74,9 +74,11 @@ TEST(Parser, ManyRequestsOnOneConnectionKeepTheirBodiesApart) {
     if (i % 3 == 0 && !body.empty()) {
       char size[32];
       std::snprintf(size, sizeof size, "%zx\r\n", body.size());
-      all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + size + body + "\r\n0\r\n\r\n";
+      all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + size + body +
+             "\r\n0\r\n\r\n";
     } else {
-      all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+      all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+             body;
     }
     expected.push_back("POST /" + std::to_string(i) + " " + body);
   }
@@ -160,8 +162,10 @@ TEST(Parser, WhatCouldBeReadInTwoWaysIsRefused) {
       {"binary", std::string("\x16\x03\x01\x02\x00\x01", 6), 400},
       {"two lengths", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
       {"two equal lengths", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400},
-      {"length beside chunks", "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-      {"chunks beside length", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400},
+      {"length beside chunks", "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       400},
+      {"chunks beside length", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+       400},
       {"chunked not last", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400},
       {"negative length", "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400},
       {"length list", "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\na", 400},
@@ -231,7 +235,8 @@ TEST(Parser, RandomDamageIsSurvived) {
   std::mt19937 random(20);
   for (int round = 0; round < 3000; ++round) {
     std::string text = kThree;
-    for (int hits = 1 + static_cast<int>(random() % 4); hits > 0; --hits) text[random() % text.size()] = static_cast<char>(random());
+    for (int hits = 1 + static_cast<int>(random() % 4); hits > 0; --hits)
+      text[random() % text.size()] = static_cast<char>(random());
     feed(text, 1 + random() % 50);
   }
 }

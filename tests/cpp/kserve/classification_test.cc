@@ -52,7 +52,9 @@ TEST(Classification, PutsNanLast) {
 TEST(Classification, RefusesTypesAndSizesItDoesNotServe) {
   EXPECT_EQ(classify(output<std::uint16_t>(DType::fp16, {1}, {0}), 1, nullptr, false).status().message(),
             "class result not available for output due to unsupported type 'FP16'");
-  EXPECT_EQ(classify(output(DType::uint8, {1000001}, std::vector<std::uint8_t>(1000001)), 1, nullptr, false).status().message(),
+  EXPECT_EQ(classify(output(DType::uint8, {1000001}, std::vector<std::uint8_t>(1000001)), 1, nullptr, false)
+                .status()
+                .message(),
             "classification output tensor too large");
   EXPECT_EQ(classify(output<float>(DType::fp32, {3}, {1, 2}), 1, nullptr, false).status().code(), StatusCode::internal);
 }

@@ -43,12 +43,14 @@ TEST(Compress, WhatWasDeflatedInflatesToTheSame) {
 TEST(Compress, ABodyNeverYieldsMoreThanItsLimit) {
   const auto bomb = deflate_body(gather_of({std::string(10 << 20, '0')}), Coding::gzip, default_pool());
   const auto back = inflate_body(Bytes::take(bomb->joined()), 1000);
-  EXPECT_THAT(back.status().message(), HasSubstr("Decompressed data size exceeds the maximum allowed value of 1000 bytes."));
+  EXPECT_THAT(back.status().message(),
+              HasSubstr("Decompressed data size exceeds the maximum allowed value of 1000 bytes."));
 }
 
 TEST(Compress, BrokenBodiesAreErrors) {
   const std::string whole = deflate_body(gather_of({"some text"}), Coding::gzip, default_pool())->joined();
-  EXPECT_THAT(inflate_body(Bytes::copy_of(whole.substr(0, whole.size() - 3)), 100).status().message(), HasSubstr("ends before"));
+  EXPECT_THAT(inflate_body(Bytes::copy_of(whole.substr(0, whole.size() - 3)), 100).status().message(),
+              HasSubstr("ends before"));
   EXPECT_EQ(inflate_body(Bytes(), 100).status().message(), "nothing to be decompressed");
   EXPECT_FALSE(inflate_body(Bytes::copy_of(std::string_view("plain text")), 100).ok());
 }

@@ -130,10 +130,16 @@ TEST(Decimal, RefusesWhatIsNoJsonNumber) {
 TEST(Half, EveryFp16AndBf16SurvivesTheWayThroughDouble) {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
-    if (!std::isnan(Fp16::widen(half))) { ASSERT_EQ(Fp16::narrow(Fp16::widen(half)), half) << bits; }
-    if (!std::isnan(Bf16::widen(half))) { ASSERT_EQ(Bf16::narrow(Bf16::widen(half)), half) << bits; }
+    if (!std::isnan(Fp16::widen(half))) {
+      ASSERT_EQ(Fp16::narrow(Fp16::widen(half)), half) << bits;
+    }
+    if (!std::isnan(Bf16::widen(half))) {
+      ASSERT_EQ(Bf16::narrow(Bf16::widen(half)), half) << bits;
+    }
     const auto wide = std::bit_cast<float>(bits << 16);
-    if (!std::isnan(wide)) { ASSERT_EQ(Bf16::widen(half), static_cast<double>(wide)); }
+    if (!std::isnan(wide)) {
+      ASSERT_EQ(Bf16::widen(half), static_cast<double>(wide));
+    }
   }
 }
 

@@ -6,9 +6,9 @@
 namespace argosy::kserve {
 namespace {
 
+using tensor::DType;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using tensor::DType;
 
 model::ModelSpec text_model() {
   model::ModelSpec spec;
@@ -25,7 +25,8 @@ Result<Decoded> decode(std::string body, const model::ModelSpec& spec = text_mod
 }
 
 TEST(Generate, KeysBecomeInputsOrParameters) {
-  auto got = decode(R"({"id":"7","text_input":"hi","stream":false,"parameters":{"n":5,"temperature":0.5},"triton_x":1})");
+  auto got =
+      decode(R"({"id":"7","text_input":"hi","stream":false,"parameters":{"n":5,"temperature":0.5},"triton_x":1})");
   ASSERT_TRUE(got.ok()) << got.status().message();
   const infer::Request& request = *got->request;
   EXPECT_EQ(request.id, "7");
@@ -35,7 +36,8 @@ TEST(Generate, KeysBecomeInputsOrParameters) {
   EXPECT_EQ(request.inputs[0].data.bytes().view(), std::string("\x02\0\0\0hi", 6));
   EXPECT_EQ(request.inputs[1].data.bytes().view(), std::string("\x05\0\0\0", 4));
   EXPECT_EQ(request.parameters,
-            (infer::Parameters{{"id", std::string("7")}, {"stream", false}, {"temperature", 0.5}, {"triton_x", std::int64_t{1}}}));
+            (infer::Parameters{
+                {"id", std::string("7")}, {"stream", false}, {"temperature", 0.5}, {"triton_x", std::int64_t{1}}}));
 }
 
 TEST(Generate, TheInnermostOpenDimensionTakesTheElements) {
@@ -48,28 +50,35 @@ TEST(Generate, TheInnermostOpenDimensionTakesTheElements) {
 }
 
 TEST(Generate, RefusesWhatItCannotPlace) {
-  EXPECT_THAT(decode(R"({"ids":[1,2,3]})").status().message(), StartsWith("The schema can not convert input 'ids' to tensor with proper shape"));
+  EXPECT_THAT(decode(R"({"ids":[1,2,3]})").status().message(),
+              StartsWith("The schema can not convert input 'ids' to tensor with proper shape"));
   EXPECT_THAT(decode(R"({"n":[1,2]})").status().message(), StartsWith("The schema can not convert input 'n'"));
   EXPECT_THAT(decode(R"({"ids":[[1],[2]]})").status().message(), HasSubstr("flat array"));
   EXPECT_THAT(decode(R"({"n":"x"})").status().message(), HasSubstr("should be an integer, got a string"));
-  EXPECT_THAT(decode(R"({"parameters":5})").status().message(), StartsWith("Expected JSON object for keyword: 'parameters'"));
-  EXPECT_THAT(decode(R"({"parameters":{"k":null}})").status().message(), StartsWith("Converting keyword: 'parameters': parameter 'k' has invalid type"));
+  EXPECT_THAT(decode(R"({"parameters":5})").status().message(),
+              StartsWith("Expected JSON object for keyword: 'parameters'"));
+  EXPECT_THAT(decode(R"({"parameters":{"k":null}})").status().message(),
+              StartsWith("Converting keyword: 'parameters': parameter 'k' has invalid type"));
   EXPECT_THAT(decode(R"({"k":[1]})").status().message(), HasSubstr("has invalid type"));
   EXPECT_THAT(decode("{\"n\":1").status().message(), StartsWith("failed to parse the request JSON buffer"));
   auto spec = text_model();
   spec.inputs.push_back({.name = "parameters"});
-  EXPECT_EQ(decode(R"({"parameters":{}})", spec).status().message(), "Keyword 'parameters' for nested schema also given as input tensor name");
+  EXPECT_EQ(decode(R"({"parameters":{}})", spec).status().message(),
+            "Keyword 'parameters' for nested schema also given as input tensor name");
 }
 
 TEST(Generate, AnswersAreSortedAndSingleElementsUnwrapped) {
   infer::Response response;
   const std::vector<std::int32_t> numbers{4, 5};
-  response.outputs.push_back({"text_output", DType::bytes, {1}, device::Memory(Bytes::copy_of(std::string_view("\x02\0\0\0ok", 6)))});
-  response.outputs.push_back({"ids", DType::int32, {2}, device::Memory(Bytes::copy_of(std::as_bytes(std::span(numbers))))});
+  response.outputs.push_back(
+      {"text_output", DType::bytes, {1}, device::Memory(Bytes::copy_of(std::string_view("\x02\0\0\0ok", 6)))});
+  response.outputs.push_back(
+      {"ids", DType::int32, {2}, device::Memory(Bytes::copy_of(std::as_bytes(std::span(numbers))))});
   response.parameters = {{"done", true}};
   const auto json = encode_generate(response, text_model(), "7", default_pool());
   ASSERT_TRUE(json.ok());
-  EXPECT_EQ(json->joined(), R"({"done":true,"id":"7","ids":[4,5],"model_name":"m","model_version":"2","text_output":"ok"})");
+  EXPECT_EQ(json->joined(),
+            R"({"done":true,"id":"7","ids":[4,5],"model_name":"m","model_version":"2","text_output":"ok"})");
   EXPECT_EQ(as_event(*json).joined(), "data: " + json->joined() + "\n\n");
 }
 

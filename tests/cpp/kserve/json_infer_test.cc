@@ -10,9 +10,9 @@
 namespace argosy::kserve {
 namespace {
 
+using tensor::DType;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using tensor::DType;
 
 Result<Decoded> decode(std::string body, std::optional<std::string_view> header = std::nullopt) {
   return decode_http_infer(Bytes::take(std::move(body)), header, "m", {}, default_pool());
@@ -23,8 +23,8 @@ Status error_of(std::string body, std::optional<std::string_view> header = std::
 }
 
 std::string one_input(std::string_view dtype, std::string_view shape, std::string_view data) {
-  return R"({"inputs":[{"name":"x","datatype":")" + std::string(dtype) + R"(","shape":)" + std::string(shape) + R"(,"data":)" +
-         std::string(data) + "}]}";
+  return R"({"inputs":[{"name":"x","datatype":")" + std::string(dtype) + R"(","shape":)" + std::string(shape) +
+         R"(,"data":)" + std::string(data) + "}]}";
 }
 
 template <class T>
@@ -74,7 +74,8 @@ TEST(JsonInfer, ReadsEveryDatatype) {
   EXPECT_EQ(decoded<std::uint8_t>("UINT8", "[2]", "[0,255]"), (std::vector<std::uint8_t>{0, 255}));
   EXPECT_EQ(decoded<std::uint16_t>("UINT16", "[1]", "[65535]"), (std::vector<std::uint16_t>{65535}));
   EXPECT_EQ(decoded<std::uint32_t>("UINT32", "[1]", "[4294967295]"), (std::vector<std::uint32_t>{4294967295u}));
-  EXPECT_EQ(decoded<std::uint64_t>("UINT64", "[1]", "[18446744073709551615]"), (std::vector<std::uint64_t>{UINT64_MAX}));
+  EXPECT_EQ(decoded<std::uint64_t>("UINT64", "[1]", "[18446744073709551615]"),
+            (std::vector<std::uint64_t>{UINT64_MAX}));
   EXPECT_EQ(decoded<std::int8_t>("INT8", "[2]", "[-128,127]"), (std::vector<std::int8_t>{-128, 127}));
   EXPECT_EQ(decoded<std::int16_t>("INT16", "[1]", "[-32768]"), (std::vector<std::int16_t>{-32768}));
   EXPECT_EQ(decoded<std::int32_t>("INT32", "[1]", "[-2147483648]"), (std::vector<std::int32_t>{INT32_MIN}));
@@ -99,18 +100,23 @@ TEST(JsonInfer, AcceptsNanAndInfinityLiterals) {
 TEST(JsonInfer, NamesTheElementThatDoesNotFitItsType) {
   EXPECT_THAT(error_of(one_input("UINT8", "[2]", "[1,300]")).message(),
               HasSubstr("element 1 of input 'x' is out of range for UINT8: got 300"));
-  EXPECT_THAT(error_of(one_input("UINT32", "[1]", "[-1]")).message(), HasSubstr("element 0 of input 'x' is out of range for UINT32"));
-  EXPECT_THAT(error_of(one_input("INT64", "[1]", "[9223372036854775808]")).message(), HasSubstr("out of range for INT64"));
+  EXPECT_THAT(error_of(one_input("UINT32", "[1]", "[-1]")).message(),
+              HasSubstr("element 0 of input 'x' is out of range for UINT32"));
+  EXPECT_THAT(error_of(one_input("INT64", "[1]", "[9223372036854775808]")).message(),
+              HasSubstr("out of range for INT64"));
   EXPECT_THAT(error_of(one_input("FP16", "[1]", "[70000]")).message(), HasSubstr("out of range for FP16"));
   EXPECT_THAT(error_of(one_input("FP32", "[1]", "[1e39]")).message(), HasSubstr("out of range for FP32"));
-  EXPECT_THAT(error_of(one_input("INT32", "[1]", "[1.0]")).message(), HasSubstr("should be an integer, got a number (1.0)"));
+  EXPECT_THAT(error_of(one_input("INT32", "[1]", "[1.0]")).message(),
+              HasSubstr("should be an integer, got a number (1.0)"));
   EXPECT_THAT(error_of(one_input("FP32", "[1]", R"(["1"])")).message(), HasSubstr("should be a number, got a string"));
   EXPECT_THAT(error_of(one_input("BOOL", "[1]", "[1]")).message(), HasSubstr("should be true or false, got a number"));
 }
 
 TEST(JsonInfer, CountsElementsAgainstTheShape) {
-  EXPECT_THAT(error_of(one_input("FP32", "[1]", "[1,2]")).message(), HasSubstr("Shape does not match true shape of 'data' field"));
-  EXPECT_THAT(error_of(one_input("FP32", "[3]", "[1,2]")).message(), HasSubstr("Failed to parse 'data' field: shape does not match true shape"));
+  EXPECT_THAT(error_of(one_input("FP32", "[1]", "[1,2]")).message(),
+              HasSubstr("Shape does not match true shape of 'data' field"));
+  EXPECT_THAT(error_of(one_input("FP32", "[3]", "[1,2]")).message(),
+              HasSubstr("Failed to parse 'data' field: shape does not match true shape"));
   EXPECT_THAT(error_of(one_input("BYTES", "[3]", R"(["a"])")).message(), HasSubstr("shape does not match true shape"));
 }
 
@@ -127,8 +133,8 @@ TEST(JsonInfer, TakesTheMembersOfAnInputInAnyOrder) {
 }
 
 TEST(JsonInfer, MalformedJsonNamesTheOffset) {
-  for (const std::string body : {"{", "[]x", "{\"inputs\":[}", "{\"inputs\":[]}}", "{\"a\" 1}", "nul", "{\"a\":tru}", "\"",
-                                 "{\"inputs\":[{\"name\":\"\\x\"}]}"}) {
+  for (const std::string body : {"{", "[]x", "{\"inputs\":[}", "{\"inputs\":[]}}", "{\"a\" 1}", "nul", "{\"a\":tru}",
+                                 "\"", "{\"inputs\":[{\"name\":\"\\x\"}]}"}) {
     const Status status = error_of(body);
     EXPECT_EQ(status.code(), StatusCode::invalid_argument) << body;
     EXPECT_THAT(status.message(), HasSubstr(" at ")) << body;
@@ -138,34 +144,46 @@ TEST(JsonInfer, MalformedJsonNamesTheOffset) {
 }
 
 TEST(JsonInfer, WrongTypesNameThePlaceAndTheExpectation) {
-  EXPECT_EQ(error_of(R"({"id":7,"inputs":[]})").message(), "Unable to parse 'id': expected a string, got a number at offset 6");
+  EXPECT_EQ(error_of(R"({"id":7,"inputs":[]})").message(),
+            "Unable to parse 'id': expected a string, got a number at offset 6");
   EXPECT_THAT(error_of("{}").message(), StartsWith("Unable to parse 'inputs'"));
-  EXPECT_THAT(error_of(R"({"inputs":{}})").message(), StartsWith("Unable to parse 'inputs': expected an array, got an object"));
-  EXPECT_THAT(error_of(R"({"inputs":[{"name":"x","shape":[1],"data":[1]}]})").message(), StartsWith("Unable to parse 'datatype'"));
-  EXPECT_THAT(error_of(one_input("FP32", "[-1]", "[1]")).message(), StartsWith("Unable to parse 'shape': expected a non-negative integer, got -1"));
+  EXPECT_THAT(error_of(R"({"inputs":{}})").message(),
+              StartsWith("Unable to parse 'inputs': expected an array, got an object"));
+  EXPECT_THAT(error_of(R"({"inputs":[{"name":"x","shape":[1],"data":[1]}]})").message(),
+              StartsWith("Unable to parse 'datatype'"));
+  EXPECT_THAT(error_of(one_input("FP32", "[-1]", "[1]")).message(),
+              StartsWith("Unable to parse 'shape': expected a non-negative integer, got -1"));
   EXPECT_THAT(error_of(one_input("FP31", "[1]", "[1]")).message(), HasSubstr("invalid datatype for input x"));
 }
 
 TEST(JsonInfer, AnInputHasExactlyOneSource) {
-  EXPECT_THAT(error_of(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]})").message(), HasSubstr("But no field is set"));
-  EXPECT_THAT(error_of(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1],"parameters":{"binary_data_size":4}}]})").message(),
-              HasSubstr("But set 'data' 'binary_data_size'"));
+  EXPECT_THAT(error_of(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]})").message(),
+              HasSubstr("But no field is set"));
+  EXPECT_THAT(
+      error_of(
+          R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1],"parameters":{"binary_data_size":4}}]})")
+          .message(),
+      HasSubstr("But set 'data' 'binary_data_size'"));
 }
 
 TEST(JsonInfer, DeepNestingIsACleanError) {
   const std::string deep(100000, '[');
   EXPECT_THAT(error_of(deep).message(), StartsWith("Unable to parse 'request'"));
-  EXPECT_THAT(error_of("{\"x\":" + deep).message(), HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
-  EXPECT_THAT(error_of(one_input("FP32", "[1]", deep)).message(), HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
+  EXPECT_THAT(error_of("{\"x\":" + deep).message(),
+              HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
+  EXPECT_THAT(error_of(one_input("FP32", "[1]", deep)).message(),
+              HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
   EXPECT_TRUE(decode(one_input("FP32", "[1]", std::string(100, '[') + "1" + std::string(100, ']'))).ok());
 }
 
 TEST(JsonInfer, HugeShapesAskForNoMemory) {
-  EXPECT_THAT(error_of(one_input("FP32", "[4611686018427387904]", "[1]")).message(), HasSubstr("exceeds the maximum allowed value"));
+  EXPECT_THAT(error_of(one_input("FP32", "[4611686018427387904]", "[1]")).message(),
+              HasSubstr("exceeds the maximum allowed value"));
   EXPECT_THAT(error_of(one_input("FP32", "[4294967296,4294967296]", "[1]")).message(),
               HasSubstr("causes total element count to exceed maximum size of 9223372036854775807"));
   EXPECT_THAT(error_of(one_input("INT8", "[60000000]", "[1]")).message(), HasSubstr("shape does not match true shape"));
-  const std::string head = R"({"inputs":[{"name":"x","datatype":"FP32","shape":[4294967296,4294967297],"parameters":{"binary_data_size":4}}]})";
+  const std::string head =
+      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[4294967296,4294967297],"parameters":{"binary_data_size":4}}]})";
   EXPECT_THAT(error_of(head + "abcd", std::to_string(head.size())).message(), HasSubstr("causes total element count"));
 }
 
@@ -190,7 +208,8 @@ TEST(JsonInfer, BinaryPayloadsAreSlicesOfTheBodyInOrder) {
 
   EXPECT_EQ(error_of(head + "abc", std::to_string(head.size())).message(),
             "unexpected size for input 'c', expecting 2 additional bytes for model 'm'");
-  EXPECT_THAT(error_of(head + "abcdef", std::to_string(head.size())).message(), StartsWith("unexpected additional input data for model 'm'"));
+  EXPECT_THAT(error_of(head + "abcdef", std::to_string(head.size())).message(),
+              StartsWith("unexpected additional input data for model 'm'"));
 }
 
 TEST(JsonInfer, ChecksTheHeaderLength) {
@@ -213,12 +232,15 @@ TEST(JsonInfer, KeepsToTheInputLimit) {
   const auto message = [&](std::string body, std::optional<std::string_view> header = std::nullopt) {
     return decode_http_infer(Bytes::take(std::move(body)), header, "m", small, default_pool()).status().message();
   };
-  EXPECT_THAT(message(std::string(65, ' ')), StartsWith("request JSON size of 65 bytes exceeds the maximum allowed input size of 64 bytes. Use --http-max"));
+  EXPECT_THAT(
+      message(std::string(65, ' ')),
+      StartsWith("request JSON size of 65 bytes exceeds the maximum allowed input size of 64 bytes. Use --http-max"));
   EXPECT_THAT(message(std::string(65, 'x'), "0"), StartsWith("Raw input has a byte_size (65 bytes) that exceeds"));
 }
 
 TEST(JsonInfer, SortsParametersIntoTheirPlaces) {
-  auto got = decode(R"({"id":"7","parameters":{"sequence_id":5,"sequence_start":true,"priority":2,"timeout":9,"s":"t","i":-3,"b":false,
+  auto got = decode(
+      R"({"id":"7","parameters":{"sequence_id":5,"sequence_start":true,"priority":2,"timeout":9,"s":"t","i":-3,"b":false,
                        "d":1.5,"binary_data_output":true},"inputs":[]})");
   ASSERT_TRUE(got.ok()) << got.status().message();
   const infer::Request& request = *got->request;
@@ -227,21 +249,28 @@ TEST(JsonInfer, SortsParametersIntoTheirPlaces) {
   EXPECT_TRUE(request.sequence.start);
   EXPECT_EQ(request.priority, 2u);
   EXPECT_EQ(request.timeout_us, 9u);
-  EXPECT_EQ(request.parameters, (infer::Parameters{{"s", std::string("t")}, {"i", std::int64_t{-3}}, {"b", false}, {"d", 1.5}}));
+  EXPECT_EQ(request.parameters,
+            (infer::Parameters{{"s", std::string("t")}, {"i", std::int64_t{-3}}, {"b", false}, {"d", 1.5}}));
   EXPECT_TRUE(got->plan.binary_default);
-  EXPECT_EQ(decode(R"({"parameters":{"sequence_id":"a"},"inputs":[]})")->request->sequence.id, infer::SequenceId(std::string("a")));
+  EXPECT_EQ(decode(R"({"parameters":{"sequence_id":"a"},"inputs":[]})")->request->sequence.id,
+            infer::SequenceId(std::string("a")));
   EXPECT_THAT(error_of(R"({"parameters":{"k":null},"inputs":[]})").message(),
               HasSubstr("parameter 'k' has invalid type. It should be either 'int', 'bool', or 'string'."));
-  EXPECT_THAT(error_of(R"({"parameters":{"triton_x":1},"inputs":[]})").message(), StartsWith("parameter keys starting with 'triton_'"));
-  EXPECT_THAT(error_of(R"({"parameters":{"priority":-1},"inputs":[]})").message(), StartsWith("Unable to parse 'priority'"));
+  EXPECT_THAT(error_of(R"({"parameters":{"triton_x":1},"inputs":[]})").message(),
+              StartsWith("parameter keys starting with 'triton_'"));
+  EXPECT_THAT(error_of(R"({"parameters":{"priority":-1},"inputs":[]})").message(),
+              StartsWith("Unable to parse 'priority'"));
 }
 
 TEST(JsonInfer, SharedMemoryIsRefusedByName) {
-  const Status input = error_of(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]})");
+  const Status input = error_of(
+      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]})");
   EXPECT_EQ(input.code(), StatusCode::unsupported);
   EXPECT_THAT(input.message(), HasSubstr("input 'x': Client shared memory is disabled"));
-  EXPECT_EQ(error_of(R"({"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","classification":1}}]})").message(),
-            "Output can't set both 'shared_memory_region' and 'classification'");
+  EXPECT_EQ(
+      error_of(R"({"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","classification":1}}]})")
+          .message(),
+      "Output can't set both 'shared_memory_region' and 'classification'");
 }
 
 TEST(JsonInfer, WritesKeysInTheProtocolsOrder) {
@@ -275,7 +304,10 @@ TEST(JsonInfer, BinaryOutputsFollowTheJsonUncopied) {
   EXPECT_EQ(answer->header_length, text.size() - 3);
   EXPECT_EQ(text.substr(*answer->header_length), "ABC");
   EXPECT_EQ(answer->body.pieces.back().data(), response.outputs[0].data.data());
-  EXPECT_THAT(text, HasSubstr(R"("shape":[3],"parameters":{"binary_data_size":3}},{"name":"z","datatype":"UINT8","shape":[1],"data":[9]}]})"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          R"("shape":[3],"parameters":{"binary_data_size":3}},{"name":"z","datatype":"UINT8","shape":[1],"data":[9]}]})"));
 }
 
 TEST(JsonInfer, EmptyBinaryOutputsAloneAreSentAsJson) {

@@ -48,8 +48,8 @@ TEST(Path, EverythingElseIsNotFound) {
   for (const std::string_view path :
        {"", "/", "/v2/", "/v2/models", "/v2/models/", "/v2/models/m/", "/v2/models/m/infer/", "/v2/models//infer",
         "/v2/models/m/versions/abc/infer", "/v2/models/m/versions//infer", "/v2/models/m/versions/1/trace/setting",
-        "/v2/health", "/v2/health/live/", "/v2/repository", "/v2/repository/a/b/index", "/v2/systemsharedmemoryx/status",
-        "/v2/systemsharedmemory/region//status", "/v3"}) {
+        "/v2/health", "/v2/health/live/", "/v2/repository", "/v2/repository/a/b/index",
+        "/v2/systemsharedmemoryx/status", "/v2/systemsharedmemory/region//status", "/v3"}) {
     EXPECT_TRUE(leads_to<NotFound>("GET", path, Api::none)) << path;
   }
 }
@@ -72,8 +72,10 @@ TEST(Path, VersionsAreNumbersOrTheNewest) {
   EXPECT_EQ(*parse_version(""), -1);
   EXPECT_EQ(*parse_version("7"), 7);
   EXPECT_EQ(parse_version("x").status().message(),
-            "failed to get model version from specified version string 'x' (details: stol), version should be an integral value > 0");
-  EXPECT_EQ(parse_version("-2").status().message(), "invalid model version specified '-2' , version should be an integral value > 0");
+            "failed to get model version from specified version string 'x' (details: stol), version should be an "
+            "integral value > 0");
+  EXPECT_EQ(parse_version("-2").status().message(),
+            "invalid model version specified '-2' , version should be an integral value > 0");
   EXPECT_FALSE(parse_version("99999999999999999999").ok());
 }
 

@@ -112,22 +112,26 @@ TEST(CheckRequest, TheRequestsIdStandsBeforeTheText) {
 TEST(CheckRequest, TheNumberOfInputsMustFit) {
   auto spec = three_inputs();
   EXPECT_EQ(refusal(spec, with({fp32("A", {1, 16})})),
-            kId + "expected number of inputs between 2 and 3 but got 1 inputs for model 'm'. Got input(s) ['A'], but "
-                  "missing required input(s) ['B']. Please provide all required input(s).");
+            kId +
+                "expected number of inputs between 2 and 3 but got 1 inputs for model 'm'. Got input(s) ['A'], but "
+                "missing required input(s) ['B']. Please provide all required input(s).");
   spec.inputs.pop_back();
   EXPECT_EQ(refusal(spec, with({})),
-            kId + "expected 2 inputs but got 0 inputs for model 'm'. Got input(s) [], but missing required input(s) "
-                  "['A','B']. Please provide all required input(s).");
+            kId +
+                "expected 2 inputs but got 0 inputs for model 'm'. Got input(s) [], but missing required input(s) "
+                "['A','B']. Please provide all required input(s).");
   EXPECT_EQ(refusal(spec, with({fp32("A", {1, 16}), fp32("B", {1, 1, 2}), fp32("C", {1})})),
-            kId + "expected 2 inputs but got 3 inputs for model 'm'. Got input(s) ['A','B','C'], but missing required "
-                  "input(s) []. Please provide all required input(s).");
+            kId +
+                "expected 2 inputs but got 3 inputs for model 'm'. Got input(s) ['A','B','C'], but missing required "
+                "input(s) []. Please provide all required input(s).");
 }
 
 TEST(CheckRequest, AnOptionalInputDoesNotStandInForARequiredOne) {
   Tensor s{"S", DType::bytes, {1, 2}, strings({"a", "b"})};
   EXPECT_EQ(refusal(three_inputs(), with({fp32("A", {1, 16}), s})),
-            kId + "expected number of inputs between 2 and 3 but got 2 inputs for model 'm'. Got input(s) ['A','S'], "
-                  "but missing required input(s) ['B']. Please provide all required input(s).");
+            kId +
+                "expected number of inputs between 2 and 3 but got 2 inputs for model 'm'. Got input(s) ['A','S'], "
+                "but missing required input(s) ['B']. Please provide all required input(s).");
 }
 
 TEST(CheckRequest, AnUnknownInputIsNamedWithoutAnId) {
@@ -173,12 +177,14 @@ TEST(CheckRequest, TheBytesMustBeWhatTheShapeSays) {
 TEST(CheckRequest, DimensionsWhoseProductOverflowsAreRefused) {
   const std::int64_t big = std::int64_t{1} << 32;
   EXPECT_EQ(refusal(unbatched(DType::fp32, {-1, -1}), with({{"A", DType::fp32, {big, big}, zeros(0)}})),
-            kId + "invalid shape for input 'A' for model 'm': shape [4294967296,4294967296] causes total element count "
-                  "to exceed maximum size of 9223372036854775807");
+            kId +
+                "invalid shape for input 'A' for model 'm': shape [4294967296,4294967296] causes total element count "
+                "to exceed maximum size of 9223372036854775807");
   const std::int64_t huge = std::int64_t{1} << 62;
   EXPECT_EQ(refusal(unbatched(DType::fp32, {-1}), with({{"A", DType::fp32, {huge}, zeros(0)}})),
-            kId + "invalid shape for input 'A' for model 'm': shape [4611686018427387904] causes total byte size "
-                  "to exceed maximum size of 9223372036854775807");
+            kId +
+                "invalid shape for input 'A' for model 'm': shape [4611686018427387904] causes total byte size "
+                "to exceed maximum size of 9223372036854775807");
   EXPECT_FALSE(refusal(unbatched(DType::bytes, {-1}), with({{"A", DType::bytes, {huge}, zeros(0)}})).empty());
 }
 
@@ -187,8 +193,9 @@ TEST(CheckRequest, StringsMustBeWhole) {
   const auto said = [&](Bytes data) { return refusal(spec, with({{"A", DType::bytes, {2}, std::move(data)}})); };
   const std::string where = "inference input 'A' for model 'm'";
   EXPECT_EQ(said(Bytes::take(std::string("\1\0\0\0a\2\0", 7))),
-            kId + "incomplete string length indicator for " + where + ", expecting 4 bytes but only 2 bytes available. "
-                  "Please make sure the string length indicator is in one buffer.");
+            kId + "incomplete string length indicator for " + where +
+                ", expecting 4 bytes but only 2 bytes available. "
+                "Please make sure the string length indicator is in one buffer.");
   EXPECT_EQ(said(Bytes::take(std::string("\1\0\0\0a\5\0\0\0bc", 11))),
             kId + "incomplete string data for " + where + ", expecting string of length 5 but only 2 bytes available.");
   EXPECT_EQ(said(strings({"a", "b", "c"})),
@@ -243,11 +250,13 @@ TEST(CheckRequest, ARawInputIsDeduced) {
 
   EXPECT_EQ(refusal(unbatched(), raw(zeros(65))),
             kId + "input byte size mismatch for input 'A' for model 'm'. Expected 64, got 65");
-  EXPECT_EQ(refusal(three_inputs(), raw(zeros(64))),
-            kId + "Raw request must only have 1 input (found 1) to be deduced but got 3 inputs in 'm' model configuration");
+  EXPECT_EQ(
+      refusal(three_inputs(), raw(zeros(64))),
+      kId + "Raw request must only have 1 input (found 1) to be deduced but got 3 inputs in 'm' model configuration");
   EXPECT_EQ(refusal(unbatched(DType::fp32, {-1, -1}), raw(zeros(64))),
-            kId + "The shape of the raw input 'A' can not be deduced because there are more than one variable-sized "
-                  "dimension");
+            kId +
+                "The shape of the raw input 'A' can not be deduced because there are more than one variable-sized "
+                "dimension");
   EXPECT_EQ(refusal(unbatched(DType::bytes, {2}), raw(zeros(64))),
             kId + "For BYTE datatype raw input 'A', the model must have input shape [1]");
 }

@@ -58,8 +58,9 @@ class Tls : public ::testing::Test {
 
   // A self-signed certificate named `name`, written to cert.pem and key.pem.
   void issue(const std::string& name, const std::string& to = "") {
-    const std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" +
-                                name + " -keyout " + file(to + "key.pem") + " -out " + file(to + "cert.pem") + " 2>/dev/null";
+    const std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" + name +
+        " -keyout " + file(to + "key.pem") + " -out " + file(to + "cert.pem") + " 2>/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0);
   }
 
@@ -71,10 +72,9 @@ class Tls : public ::testing::Test {
     ASSERT_TRUE(listening.ok());
     port_ = listening->port;
     loop_ = std::move(*EventLoop::create(clock_));
-    listener_ = std::make_unique<Listener>(*loop_, std::move(listening->socket), ListenerOptions{}, context_,
-                                           default_pool(), [](const IoToken&, Connection& connection) {
-                                             return std::make_unique<Echo>(connection);
-                                           });
+    listener_ = std::make_unique<Listener>(
+        *loop_, std::move(listening->socket), ListenerOptions{}, context_, default_pool(),
+        [](const IoToken&, Connection& connection) { return std::make_unique<Echo>(connection); });
     ASSERT_TRUE(loop_->start("test").ok());
     loop_->run_there([&](const IoToken& io) { ASSERT_TRUE(listener_->start(io).ok()); });
   }
@@ -105,7 +105,8 @@ class Tls : public ::testing::Test {
     std::size_t sent = 0;
     while (sent < text.size() || told.echoed.size() < text.size()) {
       if (sent < text.size()) {
-        const int wrote = SSL_write(ssl.get(), text.data() + sent, static_cast<int>(std::min<std::size_t>(16000, text.size() - sent)));
+        const int wrote = SSL_write(ssl.get(), text.data() + sent,
+                                    static_cast<int>(std::min<std::size_t>(16000, text.size() - sent)));
         if (wrote <= 0) return told;
         sent += static_cast<std::size_t>(wrote);
       }
@@ -148,7 +149,9 @@ TEST_F(Tls, BytesGoBothWaysAndTheProtocolIsAgreed) {
 TEST_F(Tls, AClientWithoutACertificateIsTurnedAwayWhereOneIsRequired) {
   issue("client", "client_");
   issue("stranger", "stranger_");
-  serve({.certificate_file = file("cert.pem"), .key_file = file("key.pem"), .client_ca_file = file("client_cert.pem"),
+  serve({.certificate_file = file("cert.pem"),
+         .key_file = file("key.pem"),
+         .client_ca_file = file("client_cert.pem"),
          .require_client_certificate = true});
   EXPECT_FALSE(ask("hello").ok);
   EXPECT_FALSE(ask("hello", "stranger_").ok);

@@ -83,8 +83,8 @@ class PlainBatcher {
       ++count;
       oldest = std::min(oldest, k.arrived);
       const auto& preferred = rules_.preferred_rows;
-      const bool hit = preferred.empty() ? rows == largest
-                                         : std::find(preferred.begin(), preferred.end(), rows) != preferred.end();
+      const bool hit =
+          preferred.empty() ? rows == largest : std::find(preferred.begin(), preferred.end(), rows) != preferred.end();
       if (hit) best = count;
     }
     const bool overdue = rules_.max_queue_delay > 0us && now >= oldest + rules_.max_queue_delay;
@@ -119,9 +119,15 @@ class Game {
     for (int step = 0; step < 120 && !::testing::Test::HasFatalFailure(); ++step) {
       now_ += Micros(pick(0, 6));
       switch (pick(0, 5)) {
-        case 0: case 1: case 2: push(); break;
+        case 0:
+        case 1:
+        case 2: push(); break;
         case 3: ask(); break;
-        case 4: cancel_one(); if (pick(0, 1) == 0) ask(); expire(); break;
+        case 4:
+          cancel_one();
+          if (pick(0, 1) == 0) ask();
+          expire();
+          break;
         default: expire(); break;
       }
       if (::testing::Test::HasFailure()) return;
@@ -162,12 +168,18 @@ class Game {
                 .with_optional = pick(0, 7) == 0};
     if (pick(0, 3) == 0) asked.deadline = now_ + Micros(pick(1, 50));
     const auto levels = spec_.batching->priority_levels;
-    const std::uint32_t level = levels == 0                                         ? 0
-                                : asked.priority >= 1 && asked.priority <= levels ? static_cast<std::uint32_t>(asked.priority)
-                                                                                  : spec_.batching->default_priority;
+    const std::uint32_t level = levels == 0 ? 0
+                                : asked.priority >= 1 && asked.priority <= levels
+                                    ? static_cast<std::uint32_t>(asked.priority)
+                                    : spec_.batching->default_priority;
     auto item = request(std::to_string(pushed_++), asked);
-    Known known{.id = item.request->id, .level = level, .rows = asked.rows, .width = asked.width,
-                .with_optional = asked.with_optional, .arrived = now_, .deadline = asked.deadline,
+    Known known{.id = item.request->id,
+                .level = level,
+                .rows = asked.rows,
+                .width = asked.width,
+                .with_optional = asked.with_optional,
+                .arrived = now_,
+                .deadline = asked.deadline,
                 .cancellation = item.request->cancellation};
     const bool full = plain_.full(level, now_);
     const Status status = batcher_.push(std::move(item), now_);
@@ -183,7 +195,8 @@ class Game {
     const auto [count, until] = plain_.decide(now_);
     const auto order = plain_.runnable(now_);
     auto decision = batcher_.next(0, now_);
-    const bool cancelled = std::any_of(plain_.queue.begin(), plain_.queue.end(), [](const Known& k) { return k.cancelled; });
+    const bool cancelled =
+        std::any_of(plain_.queue.begin(), plain_.queue.end(), [](const Known& k) { return k.cancelled; });
     if (count == 0 && cancelled) {
       // One it has seen before may still count until the batch runs: it asks again sooner at most.
       ASSERT_FALSE(std::holds_alternative<RunBatch>(decision));

@@ -149,8 +149,8 @@ TEST(DynamicBatcher, ARequestPastItsDeadlineDoesNotCountAgainstTheLimit) {
 }
 
 TEST(DynamicBatcher, RejectDropsAtTheSmallerOfClientAndModelDeadline) {
-  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = Micros(1h),
-                                            .default_policy = policy(model::TimeoutAction::reject, 100us)}));
+  DynamicBatcher batcher(batching_model(
+      4, {.max_queue_delay = Micros(1h), .default_policy = policy(model::TimeoutAction::reject, 100us)}));
   ASSERT_TRUE(batcher.push(request("model's"), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("client's", {.deadline = at(40us)}), at(0us)).ok());
   EXPECT_EQ(batcher.next_deadline(), at(40us));
@@ -231,8 +231,8 @@ TEST(DynamicBatcher, ClosingMakesEverythingRipeAndNothingLate) {
 }
 
 TEST(DynamicBatcher, ADelayOrTimeoutBeyondTimeIsNever) {
-  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = Micros::max(),
-                                            .default_policy = policy(model::TimeoutAction::reject, Micros::max())}));
+  DynamicBatcher batcher(batching_model(
+      4, {.max_queue_delay = Micros::max(), .default_policy = policy(model::TimeoutAction::reject, Micros::max())}));
   ASSERT_TRUE(batcher.push(request("a", {.arrived = 7us}), at(7us)).ok());
   EXPECT_EQ(std::get<WaitUntil>(batcher.next(0, at(8us))).when, TimePoint::max());
   EXPECT_EQ(batcher.next_deadline(), TimePoint::max());

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kserve/compress.h"
@@ -80,8 +80,12 @@ TEST(GrpcConnection, WhatIsNotGrpcGetsAnHttpAnswer) {
   const auto get = client.h2.open({{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "t"}}, true);
   ASSERT_TRUE(client.closed(get));
   EXPECT_EQ(client.h2.heard(get).head.at(":status"), "405");
-  const auto json = client.h2.open({{":method", "POST"}, {":scheme", "http"}, {":path", kModelInfer},
-                                    {":authority", "t"}, {"content-type", "application/json"}}, true);
+  const auto json = client.h2.open({{":method", "POST"},
+                                    {":scheme", "http"},
+                                    {":path", kModelInfer},
+                                    {":authority", "t"},
+                                    {"content-type", "application/json"}},
+                                   true);
   ASSERT_TRUE(client.closed(json));
   EXPECT_EQ(client.h2.heard(json).head.at(":status"), "415");
 }
@@ -244,8 +248,10 @@ TEST(GrpcConnection, RestrictedCallsNeedTheirHeader) {
   const auto& refused = client.call(kModelInfer, infer_request("m", "x"));
   EXPECT_EQ(status_of(refused), "14");
   EXPECT_EQ(message_of(refused), "This protocol is restricted, expecting header 'triton-grpc-protocol-key'");
-  EXPECT_EQ(status_of(client.call(kModelInfer, infer_request("m", "x"), {{"triton-grpc-protocol-key", "wrong"}})), "14");
-  EXPECT_EQ(status_of(client.call(kModelInfer, infer_request("m", "x"), {{"triton-grpc-protocol-key", "secret"}})), "0");
+  EXPECT_EQ(status_of(client.call(kModelInfer, infer_request("m", "x"), {{"triton-grpc-protocol-key", "wrong"}})),
+            "14");
+  EXPECT_EQ(status_of(client.call(kModelInfer, infer_request("m", "x"), {{"triton-grpc-protocol-key", "secret"}})),
+            "0");
   EXPECT_EQ(status_of(client.call("/inference.GRPCInferenceService/ServerLive", "")), "0");
 }
 

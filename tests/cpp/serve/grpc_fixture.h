@@ -89,11 +89,11 @@ class GrpcServer {
     auto listening = std::move(*net::listen_on({}));
     port = listening.port;
     loop->run_there([&](const net::IoToken& io) {
-      listener = std::make_unique<net::Listener>(
-          *loop, std::move(listening.socket), net::ListenerOptions{}, nullptr, default_pool(),
-          [this](const net::IoToken&, net::Connection& connection) {
-            return make_grpc_connection(connection, *services);
-          });
+      listener =
+          std::make_unique<net::Listener>(*loop, std::move(listening.socket), net::ListenerOptions{}, nullptr,
+                                          default_pool(), [this](const net::IoToken&, net::Connection& connection) {
+                                            return make_grpc_connection(connection, *services);
+                                          });
       EXPECT_TRUE(listener->start(io).ok());
     });
   }
@@ -158,9 +158,8 @@ class GrpcClient {
   }
 
   std::int32_t start(const std::string& method, const test::HeaderList& more = {}) {
-    test::HeaderList headers{{":method", "POST"},       {":scheme", "http"},
-                             {":path", method},         {":authority", "test"},
-                             {"te", "trailers"},        {"content-type", "application/grpc"}};
+    test::HeaderList headers{{":method", "POST"},    {":scheme", "http"}, {":path", method},
+                             {":authority", "test"}, {"te", "trailers"},  {"content-type", "application/grpc"}};
     headers.insert(headers.end(), more.begin(), more.end());
     return h2.open(headers);
   }

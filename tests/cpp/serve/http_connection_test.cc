@@ -24,7 +24,8 @@ TEST_F(HttpServer, RoutesAreAnsweredAsTheProtocolSays) {
       {get("/v2/health/ready?x=1"), 200, ""},
       {get("/v2/models/m/ready"), 200, ""},
       {get("/v2/models/u/ready"), 404, R"({"error":"Request for unknown model: 'u' is not found"})"},
-      {get("/v2/models/m/versions/99/ready"), 404, R"({"error":"Request for unknown model: 'm' version 99 is not found"})"},
+      {get("/v2/models/m/versions/99/ready"), 404,
+       R"({"error":"Request for unknown model: 'm' version 99 is not found"})"},
       {get("/v2"), 200, "GET /v2"},
       {get("/v2/models/m/config"), 200, "GET /v2/models/m/config"},
       {get("/v2/models/m/infer"), 405, R"({"error":"Method Not Allowed"})"},
@@ -63,7 +64,8 @@ TEST_F(HttpServer, PipelinedRequestsAreAnsweredInOrder) {
   start();
   HttpClient client = connect();
   std::string all;
-  for (int i = 0; i < 300; ++i) all += i % 3 == 0 ? get("/v2/models/n" + std::to_string(i)) : post("/v2/models/m/infer", kBody);
+  for (int i = 0; i < 300; ++i)
+    all += i % 3 == 0 ? get("/v2/models/n" + std::to_string(i)) : post("/v2/models/m/infer", kBody);
   client.send(all);
   for (int i = 0; i < 300; ++i) {
     EXPECT_EQ(body_of(client.answer()), i % 3 == 0 ? "GET /v2/models/n" + std::to_string(i) : kAnswer) << i;
@@ -75,8 +77,8 @@ TEST_F(HttpServer, BinaryTensorsGoBothWays) {
   const std::string json =
       R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,2],"parameters":{"binary_data_size":8}}],"parameters":{"binary_data_output":true}})";
   const std::string data("\1\0\0\0\2\0\0\0", 8);
-  const std::string answer = connect().ask(
-      post("/v2/models/m/infer", json + data, "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n"));
+  const std::string answer = connect().ask(post(
+      "/v2/models/m/infer", json + data, "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n"));
   EXPECT_EQ(status_of(answer), 200);
   EXPECT_NE(answer.find("Inference-Header-Content-Length: "), std::string::npos);
   EXPECT_TRUE(answer.ends_with(data)) << answer;
@@ -86,11 +88,11 @@ TEST_F(HttpServer, ALargeTensorComesBackWhole) {
   start();
   std::string data(64u << 20, '\0');
   for (std::size_t i = 0; i < data.size(); i += 4093) data[i] = static_cast<char>(i);
-  const std::string json = R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,)" + std::to_string(data.size() / 4) +
-                           R"(],"parameters":{"binary_data_size":)" + std::to_string(data.size()) +
-                           R"(}}],"parameters":{"binary_data_output":true}})";
-  const std::string answer = connect().ask(
-      post("/v2/models/m/infer", json + data, "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n"));
+  const std::string json = R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,)" +
+                           std::to_string(data.size() / 4) + R"(],"parameters":{"binary_data_size":)" +
+                           std::to_string(data.size()) + R"(}}],"parameters":{"binary_data_output":true}})";
+  const std::string answer = connect().ask(post(
+      "/v2/models/m/infer", json + data, "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n"));
   EXPECT_EQ(status_of(answer), 200);
   EXPECT_TRUE(answer.ends_with(data));
 }
@@ -110,7 +112,8 @@ TEST_F(HttpServer, AClientThatLeavesCancelsItsInference) {
 
 TEST_F(HttpServer, AMalformedRequestIsAnsweredAndTheConnectionClosed) {
   start();
-  for (const std::string bytes : {"hello\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"}) {
+  for (const std::string bytes :
+       {"hello\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"}) {
     HttpClient client = connect();
     client.send(bytes);
     const std::string answer = client.until_closed();
@@ -123,7 +126,8 @@ TEST_F(HttpServer, AMalformedRequestIsAnsweredAndTheConnectionClosed) {
 TEST_F(HttpServer, ExpectContinueIsAnsweredBeforeTheBody) {
   start();
   HttpClient client = connect();
-  client.send("POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(kBody.size()) + "\r\n\r\n");
+  client.send("POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " +
+              std::to_string(kBody.size()) + "\r\n\r\n");
   EXPECT_EQ(client.answer(), "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_EQ(body_of(client.ask(kBody)), kAnswer);
 }
@@ -206,7 +210,8 @@ TEST_F(HttpServer, GenerateAnswersOneObjectOrAStreamOfEvents) {
             R"({"error":"Unsupported content-encoding, only 'identity' is supported."})");
   client.send(post("/v2/models/m/generate_stream", R"({"IN":[3]})", "Connection: close\r\n"));
   const std::string stream = client.until_closed();
-  EXPECT_NE(stream.find("Content-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"), std::string::npos);
+  EXPECT_NE(stream.find("Content-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"),
+            std::string::npos);
   EXPECT_EQ(body_of(stream), "36\r\ndata: {\"OUT\":3,\"model_name\":\"m\",\"model_version\":\"1\"}\n\n\r\n0\r\n\r\n");
 }
 
