@@ -83,9 +83,7 @@ def _text(name: str, item: bytes) -> str:
     try:
         return item.decode()
     except UnicodeDecodeError as error:
-        raise InvalidArgument(
-            f"input '{name}': expected UTF-8 text, got {error.reason} at byte {error.start}"
-        ) from None
+        raise InvalidArgument(f"input '{name}': not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _missing(argument: Argument) -> Any:

@@ -48,17 +48,21 @@ def apply_parameters(model: Any, config: Mapping[str, Any]) -> list[str]:
 
     Raises InvalidArgument for a text that the setting's type does not accept.
     """
-    hints = typing.get_type_hints(type(model))
+    not_settable = (*SERVER_SETTINGS, "predict")
+    hints = {
+        name: kind
+        for name, kind in typing.get_type_hints(type(model)).items()
+        if not name.startswith("_") and name not in not_settable
+    }
     unused = []
     for name, parameter in config.get("parameters", {}).items():
         text = str(parameter.get("string_value", parameter.get("stringValue", "")))
         if name in _SERVER_PARAMETERS:
             continue
-        if name not in hints or name.startswith("_") or name in SERVER_SETTINGS:
-            known = [one for one in hints if not one.startswith("_") and one not in SERVER_SETTINGS]
+        if name not in hints:
             unused.append(
                 f"parameter '{name}' of the configuration is not used; settings of {type(model).__name__}: "
-                f"{', '.join(known) or 'none'}"
+                f"{', '.join(hints) or 'none'}"
             )
             continue
         setattr(model, name, _parsed(name, text, hints[name]))

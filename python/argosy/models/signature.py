@@ -147,7 +147,7 @@ def _form(annotation: Any, where: str, batched: bool) -> Form:
 def _dtype(arguments: tuple[Any, ...], annotation: Any, where: str) -> str:
     scalars = typing.get_args(arguments[1]) if len(arguments) == 2 else ()
     scalar = scalars[0] if scalars else None
-    if not isinstance(scalar, type) or scalar is np.generic:
+    if not isinstance(scalar, type) or not issubclass(scalar, np.generic) or scalar is np.generic:
         raise InvalidArgument(f"{where}: expected an element type, as NDArray[np.float32], got {annotation}")
     try:
         return wire_name(np.dtype(scalar))

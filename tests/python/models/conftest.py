@@ -77,9 +77,7 @@ class FakeHost:
     def infer(self, call: InferCall) -> InferResponse:
         self.calls.append(call)
         if call.model not in self.callees:
-            return InferResponse(
-                failure=Failure("not_found", f"Request for unknown model: '{call.model}' is not found")
-            )
+            return InferResponse(failure=Failure("not_found", f"no model '{call.model}'"))
         (response,) = self.callees[call.model](call)
         assert response is not None
         return response
@@ -197,8 +195,20 @@ class Workbench:
 
     def start(self, source: str, *, config: str = "{}", name: str = "m") -> ModelRunner:
         runner = self.open(source, config=config, name=name)
-        runner.initialize(arguments(config, name))
+        runner.initialize(self.arguments(config, name))
         return runner
+
+    @staticmethod
+    def arguments(config: str, name: str) -> dict[str, str]:
+        return {
+            "model_config": config,
+            "model_instance_kind": "CPU",
+            "model_instance_device_id": "0",
+            "model_instance_name": f"{name}_0_0",
+            "model_repository": "/models/m",
+            "model_version": "1",
+            "model_name": name,
+        }
 
     def request(self, **fields: Any) -> InferRequest:
         """`inputs`: arrays by name. Other fields are InferRequest's."""
@@ -211,18 +221,6 @@ class Workbench:
     def close(self) -> None:
         for runner in self._opened:
             runner.finalize()
-
-
-def arguments(config: str, name: str) -> dict[str, str]:
-    return {
-        "model_config": config,
-        "model_instance_kind": "CPU",
-        "model_instance_device_id": "0",
-        "model_instance_name": f"{name}_0_0",
-        "model_repository": "/models/m",
-        "model_version": "1",
-        "model_name": name,
-    }
 
 
 @pytest.fixture
