@@ -53,6 +53,13 @@ def test_every_series_exists_at_zero_after_load(fresh: Server) -> None:
     assert named == set(re.findall(r"^# HELP (\S+) \S", page, re.MULTILINE))
 
 
+@statement("T316")
+def test_the_machines_cpu_and_memory_are_shown(fresh: Server) -> None:
+    page = fresh.metrics()
+    rows = dict(row.rsplit(" ", 1) for row in page.splitlines() if row.startswith("nv_cpu_"))
+    assert 0 < float(rows["nv_cpu_memory_used_bytes"]) < float(rows["nv_cpu_memory_total_bytes"])
+
+
 @statement("T309", "T317", "T318", "T199")
 def test_counters_add_up(fresh: Server) -> None:
     for rows in (1, 3, 3, 8):

@@ -193,68 +193,6 @@ def test_a_client_that_leaves_frees_its_place_at_once(tmp_path: Path, how: str) 
         until(lambda: running(server, "m") == 0, 10)
 
 
-@statement("T237")
-def test_delayed_requests_come_after_the_living(tmp_path: Path) -> None:
-    policy = "default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 1000 }"
-    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=200, more=batching(policy)))
-    with serve(tmp_path) as server:
-        clients = Background(server)
-        answers = [clients.infer("m", number) for number in range(4)]
-        assert [one.result().status for one in answers] == [200] * 4
-
-
-@statement("T239", "T240")
-def test_a_higher_priority_goes_first(tmp_path: Path) -> None:
-    body = "priority_levels: 3 default_priority_level: 2"
-    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=150, more=batching(body)))
-    with serve(tmp_path) as server:
-        clients, order = Background(server), []
-
-        def ask(name: str, **parameters: Any):
-            def run() -> None:
-                assert server.infer("m", value(0), parameters=parameters).status == 200
-                order.append(name)
-
-            before = pending(server, "m")
-            future = clients.pool.submit(run)
-            until(lambda: pending(server, "m") == before + 1 or running(server, "m") == 1)
-            return future
-
-        first = ask("first")
-        waiting = [ask("low", priority=3)]
-        until(lambda: pending(server, "m") == 1)
-        waiting.append(ask("beyond", priority=9))
-        until(lambda: pending(server, "m") == 2 or not first.done())
-        waiting.append(ask("high", priority=1))
-        for future in [first, *waiting]:
-            future.result()
-    assert order.index("high") < order.index("low") and order.index("beyond") < order.index("low")
-
-
-@statement("T241")
-def test_preserve_ordering_holds_answers_back(tmp_path: Path) -> None:
-    """Two instances, the second three times slower: answers still come in order of arrival."""
-    more = "dynamic_batching { preserve_ordering: true }\ninstance_group { count: 2 kind: KIND_CPU }\n"
-    more += 'parameters { key: "instance_wise_delay_multiplier" value { string_value: "3" } }\n'
-    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=5, more=more))
-    with serve(tmp_path) as server, rpc.insecure_channel(server.grpc) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        order: list[int] = []
-        lock = threading.Lock()
-        calls = []
-        for number in range(40):
-            ask = pb.ModelInferRequest(model_name="m", id=str(number), raw_input_contents=[b"\0" * 4])
-            ask.inputs.add(name="INPUT0", datatype="FP32", shape=[1, 1])
-            call = stub.ModelInfer.future(ask, timeout=60)
-            calls.append(call)
-        for number, call in enumerate(calls):
-            call.add_done_callback(lambda _, number=number: (lock.acquire(), order.append(number), lock.release()))
-        for call in calls:
-            call.result()
-        until(lambda: len(order) == 40)
-        assert server.stats("m")["inference_count"] == 40
-
-
 @statement("T228", "T229", "T232", "T233", "T234", "T309")
 def test_requests_of_one_moment_run_together(tmp_path: Path) -> None:
     body = "max_queue_delay_microseconds: 30000000 preferred_batch_size: [ 4 ]"
