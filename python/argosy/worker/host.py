@@ -140,7 +140,8 @@ class Host(Protocol):
     # Other models of the server.
 
     def infer(self, call: InferCall) -> InferResponse:
-        """Calls a model and waits, the interpreter lock released. A failure is in the response, not raised."""
+        """Calls a model and waits, the interpreter lock released. A failure is in the response, not raised; a model
+        that answers with several responses, or none, is "unsupported" here."""
 
     def infer_async(self, call: InferCall, on_response: OnResponse) -> int:
         """Starts a call and returns its number. `on_response` is called once per response, in order, from a thread
