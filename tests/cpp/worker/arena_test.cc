@@ -1,0 +1,130 @@
+#include "worker/arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace argosy::worker {
+namespace {
+
+constexpr std::size_t kMega = 1u << 20;
+
+std::shared_ptr<Arena> arena(std::size_t capacity, std::size_t kept = kMega) {
+  return *Arena::create("arena test", capacity, kept);
+}
+
+TEST(Arena, ABlockIsFreeWhenItsLastHolderLetsGo) {
+  auto made = arena(4 * kMega);
+  {
+    Bytes bytes = made->allocate(kMega).freeze(kMega);
+    const auto offset = made->offset_of(bytes.data());
+    made->lend(offset);
+    bytes = {};
+    EXPECT_EQ(made->used(), kMega);
+    EXPECT_TRUE(made->returned(offset));
+  }
+  EXPECT_EQ(made->used(), 0u);
+}
+
+TEST(Arena, RefusesWhatTheOtherSideNeverHad) {
+  auto made = arena(4 * kMega);
+  EXPECT_FALSE(made->returned(0));
+  EXPECT_FALSE(made->borrow(0, 1));
+  Buffer block = made->allocate(4096);
+  const auto offset = made->offset_of(block.data());
+  EXPECT_FALSE(made->returned(offset));
+  EXPECT_FALSE(made->borrow(offset, 1));
+  made->lend(offset);
+  EXPECT_TRUE(made->borrow(offset + 8, 4088));
+  EXPECT_FALSE(made->borrow(offset + 8, 4089));
+  EXPECT_TRUE(made->returned(offset));
+  EXPECT_FALSE(made->returned(offset));
+}
+
+TEST(Arena, BorrowedBytesKeepTheBlock) {
+  auto made = arena(4 * kMega);
+  std::uint64_t offset = 0;
+  {
+    Buffer block = made->allocate(5000);
+    offset = made->offset_of(block.data());
+    made->lend(offset);
+  }
+  auto borrowed = made->borrow(offset, 5000);
+  ASSERT_TRUE(borrowed);
+  ASSERT_TRUE(made->returned(offset));
+  EXPECT_GT(made->used(), 0u);
+  borrowed.reset();
+  EXPECT_EQ(made->used(), 0u);
+}
+
+TEST(Arena, SaysWhenItIsFullAndServesAgainAfterwards) {
+  auto made = arena(2 * kMega);
+  Buffer all = made->allocate(2 * kMega);
+  ASSERT_TRUE(all);
+  EXPECT_FALSE(made->allocate(1));
+  all = {};
+  EXPECT_TRUE(made->allocate(2 * kMega));
+  EXPECT_FALSE(made->allocate(2 * kMega + 1));
+}
+
+TEST(Arena, BytesOutliveTheArenasOtherHolders) {
+  Bytes bytes;
+  {
+    auto made = arena(kMega);
+    Buffer buffer = made->allocate(16);
+    std::memset(buffer.data(), 7, 16);
+    bytes = std::move(buffer).freeze(16);
+  }
+  EXPECT_EQ(bytes.data()[15], std::byte{7});
+}
+
+// Law: blocks never overlap, and when all are gone the whole arena is one block again.
+TEST(Arena, KeepsBlocksApartOverManyAllocations) {
+  constexpr std::uint32_t kSeed = 11;
+  SCOPED_TRACE(kSeed);
+  std::mt19937 random(kSeed);
+  auto made = arena(16 * kMega, 0);
+  std::vector<std::pair<Buffer, unsigned char>> live;
+  for (int i = 0; i < 2000; ++i) {
+    if (random() % 3 != 0 || live.empty()) {
+      Buffer buffer = made->allocate(1 + random() % 300'000);
+      if (!buffer) continue;
+      const auto mark = static_cast<unsigned char>(random());
+      std::memset(buffer.data(), mark, buffer.capacity());
+      live.emplace_back(std::move(buffer), mark);
+    } else {
+      const std::size_t at = random() % live.size();
+      std::swap(live[at], live.back());
+      auto& [buffer, mark] = live.back();
+      ASSERT_EQ(buffer.data()[0], std::byte{mark});
+      ASSERT_EQ(buffer.data()[buffer.capacity() - 1], std::byte{mark});
+      live.pop_back();
+    }
+  }
+  live.clear();
+  EXPECT_EQ(made->used(), 0u);
+  EXPECT_TRUE(made->allocate(16 * kMega));
+}
+
+TEST(PeerArena, ChecksPlacesAndTellsTheEndOfATensorOnce) {
+  auto peer = *PeerArena::create("peer test", kMega);
+  int released = 0;
+  const auto count = [&](std::uint64_t block) { released += block == 4096 ? 1 : 100; };
+  EXPECT_FALSE(peer.view(0, kMega, 1, count));
+  EXPECT_FALSE(peer.view(0, 8, kMega, count));
+  EXPECT_FALSE(peer.view(16, 8, 1, count));
+  {
+    auto bytes = peer.view(4096, 4104, 100, count);
+    ASSERT_TRUE(bytes);
+    const Bytes slice = bytes->slice(1, 2);
+    bytes.reset();
+    EXPECT_EQ(released, 0);
+  }
+  EXPECT_EQ(released, 1);
+}
+
+}  // namespace
+}  // namespace argosy::worker
