@@ -13,8 +13,9 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class _Known:
 
     __slots__ = ("deadline", "id", "trace")
 
-    def __init__(self, deadline: Optional[float], identity: str, trace: str) -> None:
+    def __init__(self, deadline: float | None, identity: str, trace: str) -> None:
         self.deadline = deadline
         self.id = identity
         self.trace = trace
@@ -47,12 +48,12 @@ class ProcessHost:
         self._channel = channel
         self._decoupled = decoupled
         self._lock = threading.Lock()
-        self._batch: dict[int, Optional[bytearray]] = {}  # handle -> answer, while execute() runs
+        self._batch: dict[int, bytearray | None] = {}  # handle -> answer, while execute() runs
         self._known: dict[int, _Known] = {}
         self._calls_lock = threading.Lock()
         self._numbers = count(1)
         self._waiting: dict[int, OnResponse] = {}
-        self._reader: Optional[threading.Thread] = None
+        self._reader: threading.Thread | None = None
 
     # The main loop's.
 
@@ -83,7 +84,7 @@ class ProcessHost:
 
     # Requests of this model.
 
-    def respond(self, handle: int, response: Optional[InferResponse], final: bool) -> None:
+    def respond(self, handle: int, response: InferResponse | None, final: bool) -> None:
         known = self._known.get(handle)
         if known is None:
             return
@@ -136,7 +137,7 @@ class ProcessHost:
         done.acquire()
         answers: list[InferResponse] = []
 
-        def on_response(response: Optional[InferResponse], final: bool) -> None:
+        def on_response(response: InferResponse | None, final: bool) -> None:
             if response is not None:
                 answers.append(response)
             if final:
@@ -212,7 +213,7 @@ class ProcessHost:
         done.acquire()
         answers: list[InferResponse] = []
 
-        def on_response(response: Optional[InferResponse], final: bool) -> None:
+        def on_response(response: InferResponse | None, final: bool) -> None:
             answers.append(response or InferResponse())
             done.release()
 
@@ -227,7 +228,7 @@ class ProcessHost:
 
     # Log and metrics.
 
-    def log(self, level: str, message: str, handle: Optional[int] = None) -> None:
+    def log(self, level: str, message: str, handle: int | None = None) -> None:
         known = self._known.get(handle) if handle is not None else None
         body = bytearray(b"l")
         body.append(_LEVELS.get(level, 2))
@@ -256,7 +257,7 @@ class ProcessHost:
 
     # The start's answer.
 
-    def initialized(self, failure: Optional[Failure]) -> None:
+    def initialized(self, failure: Failure | None) -> None:
         """Tells the server that the model is ready, or why not."""
         code = CODE_OF.get(failure.code, CODE_OF["internal"]) if failure else 0
         raw = failure.message.encode("utf-8", "replace") if failure else b""
@@ -293,7 +294,7 @@ class ProcessHost:
             message = channel.open(record)
             final = bool(message[1])
             number = int.from_bytes(message[8:16], "little")
-            response: Optional[InferResponse] = read_response(message, 16, channel.memory)
+            response: InferResponse | None = read_response(message, 16, channel.memory)
             with self._lock:
                 on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)
             if on_response is None:

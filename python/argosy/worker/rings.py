@@ -13,7 +13,6 @@ import ctypes
 import mmap
 import platform
 import time
-from typing import Optional
 
 from argosy.errors import Unsupported
 
@@ -89,7 +88,7 @@ class Ring:
         """Wakes the reader. Always a system call: whether it sleeps cannot be read without a fence."""
         _syscall(_SYS_FUTEX, self._address, _FUTEX_WAKE, 0x7FFFFFFF, None, None, 0)
 
-    def pop(self) -> Optional[bytes]:
+    def pop(self) -> bytes | None:
         """A copy of the next record, None when there is none."""
         while True:
             position = self._position
@@ -107,7 +106,7 @@ class Ring:
             self._head[0] = self._position
             return record
 
-    def wait(self, seconds: Optional[float] = None) -> None:
+    def wait(self, seconds: float | None = None) -> None:
         """Sleeps until there may be a record, the interpreter lock released."""
         until = None
         if seconds is not None:

@@ -1,0 +1,227 @@
+"""Python models in worker processes, served in process: answers, faults and recovery."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import argosy
+import numpy as np
+import pytest
+
+CONFIG = """
+backend: "python"
+input [ { name: "X" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] } ]
+"""
+
+BODY = """
+import os, time, threading
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        answers = []
+        for request in requests:
+            x = pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("Y", self.run(request, x))]))
+        return answers
+    def run(self, request, x):
+        return x
+"""
+
+
+def write(root: Path, name: str, *, run: str = "        return x", config: str = "", body: str = "") -> None:
+    version = root / name / "1"
+    version.mkdir(parents=True)
+    (root / name / "config.pbtxt").write_text(f'name: "{name}"\n{CONFIG}{config}', encoding="utf-8")
+    source = body or BODY.replace("        return x", run)
+    (version / "model.py").write_text(source, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[argosy.Server]:
+    root = tmp_path_factory.mktemp("repository")
+    write(root, "same")
+    write(root, "pid", run="        return np.array([os.getpid()], np.float32)")
+    write(root, "raises", run='        raise ValueError("no such luck")')
+    write(root, "exits", run="        os._exit(int(x[0])) if x[0] else None\n        return x")
+    write(root, "crashes", run="        import ctypes\n        ctypes.string_at(0) if x[0] else None\n        return x")
+    write(
+        root,
+        "hangs",
+        run="        time.sleep(1000) if x[0] else None\n        return x",
+        config='parameters { key: "execute-timeout-seconds" value { string_value: "0.5" } }',
+    )
+    write(root, "wrong_type", run="        return x.astype(np.float64)")
+    write(root, "wrong_shape", run="        return x.reshape(-1, 1)")
+    write(
+        root,
+        "notices",
+        run=(
+            "        until = time.monotonic() + 30\n"
+            "        while time.monotonic() < until and not request.is_cancelled():\n"
+            "            time.sleep(0.002)\n"
+            "        open(os.environ['ARGOSY_TEST_NOTE'] + str(int(x[0])), 'w').close()\n"
+            "        return x"
+        ),
+    )
+    write(
+        root,
+        "repeats",
+        config="model_transaction_policy { decoupled: true }",
+        body=BODY.replace(
+            "    def execute(self, requests):",
+            "    def execute(self, requests):\n"
+            "        for request in requests:\n"
+            "            sender = request.get_response_sender()\n"
+            '            x = pb_utils.get_input_tensor_by_name(request, "X").as_numpy()\n'
+            "            for one in x:\n"
+            "                sender.send(pb_utils.InferenceResponse([\n"
+            '                    pb_utils.Tensor("Y", np.array([one], np.float32))]))\n'
+            "            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)\n"
+            "        return None\n"
+            "    def unused(self, requests):",
+        ),
+    )
+    write(
+        root,
+        "calls",
+        run=(
+            '        call = pb_utils.InferenceRequest(model_name="same", requested_output_names=["Y"],\n'
+            '                                         inputs=[pb_utils.Tensor("X", x)])\n'
+            "        answer = call.exec()\n"
+            "        if answer.has_error():\n"
+            "            raise pb_utils.TritonModelException(answer.error().message())\n"
+            '        return pb_utils.get_output_tensor_by_name(answer, "Y").as_numpy() + 1'
+        ),
+    )
+    os.environ["ARGOSY_TEST_NOTE"] = str(root.parent / "note")
+    try:
+        with argosy.Server(root, strict_readiness=False) as started:
+            yield started
+    finally:
+        del os.environ["ARGOSY_TEST_NOTE"]
+
+
+def ask(server: argosy.Server, model: str, *values: float) -> list[float]:
+    answer = server.infer(model, {"X": np.array(values, np.float32)})
+    return [float(value) for value in answer["Y"]]
+
+
+def wait_until(condition: object, seconds: float = 10.0) -> float:
+    begun = time.monotonic()
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() - begun < seconds, "did not happen in time"
+        threading.Event().wait(0.005)
+    return time.monotonic() - begun
+
+
+def test_a_model_answers_what_it_was_sent(server: argosy.Server) -> None:
+    assert ask(server, "same", 1, 2, 3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("elements", [0, 1, 16_384, 16_385, 3_000_000])
+def test_tensors_of_any_size_come_back_whole(server: argosy.Server, elements: int) -> None:
+    sent = np.random.default_rng(elements).random(elements, np.float32)
+    assert np.array_equal(server.infer("same", {"X": sent})["Y"], sent)
+
+
+def test_many_callers_get_their_own_answers(server: argosy.Server) -> None:
+    futures = [server.submit("same", {"X": np.array([n], np.float32)}) for n in range(500)]
+    assert [float(future.result(30)["Y"][0]) for future in futures] == list(range(500))
+
+
+def test_an_exception_reaches_the_caller_and_the_process_lives_on(server: argosy.Server) -> None:
+    with pytest.raises(argosy.Internal, match="no such luck"):
+        ask(server, "raises", 1)
+    with pytest.raises(argosy.Internal, match="no such luck"):
+        ask(server, "raises", 1)
+
+
+@pytest.mark.parametrize(("model", "said"), [("exits", "exited with code 3"), ("crashes", "signal 11")])
+def test_a_dying_process_is_unavailable_then_back(server: argosy.Server, model: str, said: str) -> None:
+    with pytest.raises(argosy.Unavailable, match=said):
+        ask(server, model, 3)
+    assert ask(server, model, 0) == [0]  # waits for the new process
+
+
+def test_a_killed_process_is_noticed_at_once_and_others_do_not_notice(server: argosy.Server) -> None:
+    process = int(ask(server, "pid", 0)[0])
+
+    def problems() -> dict[str, str]:
+        return {name: problem for name, _, problem in server.engine.models() if problem}
+
+    os.kill(process, signal.SIGKILL)
+    assert wait_until(lambda: "pid" in problems()) < 0.1
+    assert "signal 9" in problems()["pid"]
+    assert ask(server, "same", 5) == [5]
+    assert int(ask(server, "pid", 0)[0]) != process
+    wait_until(lambda: "pid" not in problems())
+
+
+def test_a_hanging_execute_is_ended_by_its_limit(server: argosy.Server) -> None:
+    begun = time.monotonic()
+    with pytest.raises(argosy.Unavailable, match=r"did not return from execute within 0\.5"):
+        ask(server, "hangs", 1)
+    assert time.monotonic() - begun < 2
+    assert ask(server, "hangs", 0) == [0]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("wrong_type", r"returned FP64 \[2\], expected data type FP32"),
+        ("wrong_shape", r"shape \[2,1\], expected \[-1\]"),
+    ],
+)
+def test_an_output_that_breaks_the_configuration_is_an_error(server: argosy.Server, model: str, said: str) -> None:
+    with pytest.raises(argosy.Internal, match=said):
+        ask(server, model, 1, 2)
+
+
+def test_a_decoupled_model_streams_its_responses(server: argosy.Server) -> None:
+    responses = server.stream("repeats", {"X": np.arange(20, dtype=np.float32)})
+    assert [float(one["Y"][0]) for one in responses] == list(range(20))
+    assert list(server.stream("repeats", {"X": np.zeros(0, np.float32)})) == []
+
+
+def test_a_running_model_sees_that_its_caller_left(server: argosy.Server) -> None:
+    note = Path(os.environ["ARGOSY_TEST_NOTE"] + "7")
+    responses = server.engine.infer_stream("notices", -1, {"X": np.array([7], np.float32)}, options={})
+    threading.Event().wait(0.1)
+    responses.cancel()
+    wait_until(note.exists, 2)
+
+
+def test_a_model_calls_another_model(server: argosy.Server) -> None:
+    assert ask(server, "calls", 1, 2) == [2, 3]
+    large = np.ones(100_000, np.float32)
+    for _ in range(50):
+        assert float(server.infer("calls", {"X": large})["Y"].sum()) == 200_000
+
+
+def test_a_model_that_does_not_start_says_why(tmp_path: Path) -> None:
+    write(tmp_path, "broken", body="import there_is_no_such_module\n")
+    with pytest.raises(argosy.ArgosyError, match="there_is_no_such_module"), argosy.Server(tmp_path):
+        pass
+
+
+def test_stopping_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
+    write(tmp_path, "pid", run="        return np.array([os.getpid()], np.float32)")
+
+    def round_trip() -> int:
+        with argosy.Server(tmp_path) as server:
+            return int(ask(server, "pid", 0)[0])
+
+    round_trip()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        process = round_trip()
+        assert not Path(f"/proc/{process}").exists()
+    assert len(os.listdir("/proc/self/fd")) <= before
