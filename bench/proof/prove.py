@@ -62,7 +62,8 @@ class Bench:
         self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5, pinned: bool = False
     ) -> list[Line]:
         """argosy-load's lines. Raises CalledProcessError when it fails."""
-        words = [*(CLIENT_CORE if pinned else ()), str(self.build / "bench/argosy-load"), "-m", model, "-u", served_at, *flags]
+        words = [*(CLIENT_CORE if pinned else ()), str(self.build / "bench/argosy-load")]
+        words += ["-m", model, "-u", served_at, *flags]
         words += ["--window", str(window), "--max-windows", str(windows)]
         done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=900)
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -94,7 +95,8 @@ def serve(repository: Path, *flags: str, pinned: bool = False) -> Iterator[Serve
 @contextlib.contextmanager
 def echo(bench: Bench) -> Iterator[tuple[str, str]]:
     """The bare echo on the first core: (HTTP address, gRPC address)."""
-    words = [*SERVER_CORE, str(bench.build / "bench/argosy-echo"), "--http-port", "0", "--grpc-port", "0", "--elements", "16"]
+    words = [*SERVER_CORE, str(bench.build / "bench/argosy-echo")]
+    words += ["--http-port", "0", "--grpc-port", "0", "--elements", "16"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
