@@ -18,7 +18,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 CONFIGURE = cmake -S . -G Ninja -DARGOSY_PYTHON=OFF -DPython_EXECUTABLE=$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build serve test check format lint layers cpp-test asan tsan fuzz-replay headers cuda-compile \
+.PHONY: help venv build serve test check format format-check lint layers cpp-test asan tsan fuzz-replay headers cuda-compile \
         wheel wheel-check clean
 
 help:  ## this list
@@ -56,13 +56,16 @@ serve: build  ## serve ./model_repository on 8000 (HTTP), 8001 (gRPC) and 8002 (
 test: build $(VENV)/.tools cpp-test  ## everything: layers, C++, Python, end to end
 	$(PYTEST) tests
 
-check: build $(VENV)/.tools lint layers  ## format, lint, types, layers and the quick tests; what to run before a commit
+check: build $(VENV)/.tools format-check lint layers  ## format, lint, types, layers and the quick tests; what to run before a commit
 	@cmake --build $(BUILD) -j $(JOBS) --target cpp_tests
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS) -LE slow
 	$(PYTEST) -q -m "not slow" tests/python
 
+format-check: $(VENV)/.tools
+	@clang-format --dry-run -Werror $$(git ls-files '*.h' '*.cc' '*.cu' '*.cuh') 2>&1 | cut -d: -f1 | sort -u | \
+	  grep . && { echo "format-check: these differ from .clang-format; run make format"; exit 1; } || true
+
 lint: $(VENV)/.tools
-	clang-format --dry-run -Werror $$(git ls-files '*.h' '*.cc' '*.cu' '*.cuh')
 	ruff check .
 	mypy
 
