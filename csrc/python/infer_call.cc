@@ -118,6 +118,8 @@ struct CallbackSink final : infer::ReplySink {
 template <class MakeSink>
 std::shared_ptr<ResponseStream> start(Runtime& runtime, const std::string& name, std::int64_t version,
                                       const py::dict& inputs, const py::dict& options, MakeSink make_sink) {
+  // Arrays of earlier calls that native threads let go of; here nobody else may come by.
+  with_gil([](const GilHeld&) {});
   engine::ModelHandle model = take(runtime.engine.find(name, version));
   const model::ModelSpec& spec = engine::spec_of(model);
   auto request = request_from(spec, inputs, options, runtime.clock);

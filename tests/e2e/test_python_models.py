@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -225,3 +227,75 @@ def test_stopping_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
         process = round_trip()
         assert not Path(f"/proc/{process}").exists()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_model_completes_its_own_configuration(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "knows",
+        body=BODY.replace(
+            "class TritonPythonModel:",
+            "class TritonPythonModel:\n"
+            "    @staticmethod\n"
+            "    def auto_complete_config(config):\n"
+            "        config.add_input({'name': 'X', 'data_type': 'TYPE_FP32', 'dims': [-1]})\n"
+            "        config.add_output({'name': 'Y', 'data_type': 'TYPE_FP32', 'dims': [-1]})\n"
+            "        config.set_max_batch_size(4)\n"
+            "        return config",
+        ),
+    )
+    (tmp_path / "knows" / "config.pbtxt").write_text('backend: "python"\n', encoding="utf-8")
+    with argosy.Server(tmp_path) as server:
+        assert server.config("knows")["max_batch_size"] == 4
+        sent = np.ones((2, 3), np.float32)
+        assert np.array_equal(server.infer("knows", {"X": sent})["Y"], sent)
+
+
+def test_a_model_may_not_load_others_yet_and_hears_so(tmp_path: Path) -> None:
+    write(tmp_path, "loads", run='        pb_utils.load_model("other")\n        return x')
+    with argosy.Server(tmp_path) as server, pytest.raises(argosy.ArgosyError, match="not served by this server"):
+        ask(server, "loads", 1)
+
+
+def test_killing_the_server_leaves_no_process_behind(tmp_path: Path) -> None:
+    write(tmp_path, "pid", run="        return np.array([os.getpid()], np.float32)")
+    program = (
+        "import sys, numpy as np, argosy\n"
+        "server = argosy.Server(sys.argv[1]).start()\n"
+        "print(int(server.infer('pid', {'X': np.zeros(1, np.float32)})['Y'][0]), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        process = int(server.stdout.readline())
+        assert Path(f"/proc/{process}").exists()
+        server.kill()
+        server.wait()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_until(gone, 2)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_many_calls_between_models(server: argosy.Server) -> None:
+    sizes = [4, 4_000, 40_000]
+
+    def resident() -> int:
+        fields = Path("/proc/self/statm").read_text(encoding="utf-8").split()
+        return int(fields[1]) * 4096
+
+    def burst(count: int) -> None:
+        for n in range(count):
+            server.infer("calls", {"X": np.zeros(sizes[n % 3], np.float32)})
+
+    burst(1_000)
+    before = resident()
+    burst(3_000)
+    assert resident() < before * 1.05

@@ -7,6 +7,7 @@ are ConfigErrors with a place; errors of the artifact are LoadFailed.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from argosy.config.lower import lower
 from argosy.config.model import ModelConfig, model_from
 from argosy.config.not_served import not_served
 from argosy.config.pbtxt import ParsedConfig, read_file
+from argosy.config.render import to_json
 from argosy.config.signature import Inspector
 from argosy.config.version_policy import version_policy_from
 from argosy.errors import ArgosyError, ConfigError
@@ -30,6 +32,8 @@ from argosy.protos import ModelConfig as ModelConfigMessage
 from argosy.repository.layout import ModelDirectory
 from argosy.repository.loader import LoadFailed
 from argosy.repository.versions import Selection, select
+from argosy.worker.auto_complete import completed, worth_asking
+from argosy.worker.host import ModelPlace
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +90,8 @@ class Resolver:
         fill_backend(message, model.artifacts())
         if self.auto_complete and needs_signature(message):
             self._complete(model, message)
+        if self.auto_complete and message.backend == "python":
+            self._complete_python(model, message)
         normalise(message)
         fill_instances(message, self.capabilities)
         config = model_from(message, self.capabilities)
@@ -114,6 +120,28 @@ class Resolver:
             raise
         except ArgosyError as error:
             raise LoadFailed(model.name, {version: error}) from None
+
+    def _complete_python(self, model: ModelDirectory, message: Message) -> None:
+        version = select(version_policy_from(message.version_policy), model.versions, model.name).chosen[-1]
+        directory = model.versions[version]
+        model_file = directory / message.default_model_filename
+        if not worth_asking(model_file, complete=bool(len(message.input) and len(message.output))):
+            return
+        place = ModelPlace(
+            model_file=str(model_file),
+            directory=str(model.path),
+            version_directory=str(directory),
+            name=model.name,
+            version=version,
+            config="",
+        )
+        # Another interpreter: the one that will run the model has its libraries.
+        python = message.parameters["python"].string_value if "python" in message.parameters else ""
+        try:
+            found = completed(place, to_json(message), python)
+        except ArgosyError as error:
+            raise LoadFailed(model.name, {version: error}) from None
+        message.CopyFrom(parse_json(json.dumps(found)))
 
 
 def artifact_of(spec: Mapping[str, Any]) -> Path:
