@@ -148,7 +148,7 @@ def mlp(bench: Bench) -> Iterator[Line]:
 
         def run(model: str) -> Line:
             line = bench.load(server.grpc, model, "-i", "grpc", "--concurrency", "64")[0]
-            return {**figures(line), "batch": line["statistics"]["rows"] / max(1, line["statistics"]["batches"])}
+            return {**figures(line), "mean_batch": line["statistics"]["mean_batch"]}
 
         plain, default, fixed = [], [], {}
         config = json.loads(json.dumps(web.get_model_config("mlp")))
@@ -160,7 +160,7 @@ def mlp(bench: Bench) -> Iterator[Line]:
             web.load_model("mlp", config=json.dumps({**config, "dynamic_batching": batching}))
             fixed[f"preferred {preferred}, delay {delay} us"] = run("mlp")
         middle = statistics.median(one["rps"] for one in default)
-        batch = statistics.median(one["batch"] for one in default)
+        batch = statistics.median(one["mean_batch"] for one in default)
         best = max(fixed, key=lambda name: fixed[name]["rps"])
         bare = bare_rows_per_second(bench.repository / "mlp/1/model.onnx", {"x": (max(1, round(batch)), 128)})
         yield {
@@ -193,7 +193,7 @@ def cnn(bench: Bench) -> Iterator[Line]:
         yield {
             "case": "a 600 KB image as JSON",
             "cpu_us_with_the_model": line["cpu_us_per_request"],
-            "model_us": line["statistics"].get("compute_us"),
+            "statistics": line["statistics"],
         }
     middle = {name: statistics.median(values) for name, values in rows.items()}
     yield {
