@@ -102,11 +102,8 @@ Status Channel::send_work(Writer& message) {
   return {};
 }
 
-void Channel::send_return(Writer message) {
-  if (message.size() > kMessages / 2 - 8 && !spill(message)) {
-    // Only a response can be this long; its caller learns why there is none.
-    return;
-  }
+bool Channel::send_return(Writer& message) {
+  if (message.size() > kMessages / 2 - 8 && !spill(message)) return false;
   bool waits = false;
   {
     auto returns = returns_.lock();
@@ -117,6 +114,7 @@ void Channel::send_return(Writer message) {
     }
   }
   if (waits) signal_event(event_);  // the keeper tries again
+  return true;
 }
 
 bool Channel::flush_returns() {

@@ -1,7 +1,7 @@
 #pragma once
 
 // Channel: the server's end of what it shares with one worker process: rings, arenas
-// and cancellation flags. docs/worker-protocol.md has the bytes.
+// and cancellation flags. ring.h, wire.h and worker.cc have the messages.
 //
 // Control memory, one page of head: u32 'ARGW', u32 version, u32 slots, u32 rings, then
 // each ring's capacity (u32). Then the flags, u32 per slot, then the rings, each
@@ -41,8 +41,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Exchange exchange();
   void take_back(const std::vector<std::uint64_t>& lent);  // of a message that was not sent
 
-  // Any thread.
-  void send_return(Writer message);
+  // Any thread. False: too long for the ring, and the arena is full.
+  bool send_return(Writer& message);
   // The keeper's. False: some did not fit yet.
   bool flush_returns();
 

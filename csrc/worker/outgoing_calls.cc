@@ -76,13 +76,17 @@ void OutgoingCalls::send(Channel& channel, std::uint64_t id, const infer::Respon
   std::vector<std::uint64_t> lent;
   Writer message;
   if (!channel.collect_returned()) return;  // the keeper finds the same and ends the worker
-  if (Status status = write(response, lent, message); !status.ok()) {
-    channel.take_back(lent);
-    message.clear();
-    lent.clear();
-    (void)write({std::move(status), {}, {}}, lent, message);  // no tensors: cannot fail
+  Status status = write(response, lent, message);
+  if (status.ok() && !channel.send_return(message)) {
+    status = resource_exhausted("a response of " + std::to_string(message.size()) +
+                                " bytes does not fit in the worker's shared memory");
   }
-  channel.send_return(std::move(message));
+  if (status.ok()) return;
+  channel.take_back(lent);
+  message.clear();
+  lent.clear();
+  (void)write({std::move(status), {}, {}}, lent, message);  // no tensors, and short: neither can fail
+  (void)channel.send_return(message);
 }
 
 void OutgoingCalls::control(std::uint64_t id, const std::string& verb, const std::string& arguments) {
