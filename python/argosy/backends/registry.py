@@ -33,15 +33,19 @@ class BackendRegistry:
     add: Callable[[str, Backend], None]
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _made: dict[str, Backend] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)  # native backends whose options have been looked at
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ensure(self, name: str) -> None:
         """Makes the backend known to the core. Raises NotFound naming those there are; InvalidArgument when its
         package does not import."""
-        if name in _NATIVE:
-            return
         with self._lock:
-            if name in self._made:
+            if name in self._made or name in self._warned:
+                return
+            if name in _NATIVE:
+                self._warned.add(name)
+                for key in self.options.get(name, {}):
+                    _log.warning("--backend-config=%s,%s has no effect on this backend", name, key)
                 return
             backend = self._make(name)
             self.add(name, backend)
