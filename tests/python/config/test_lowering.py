@@ -138,6 +138,7 @@ def test_the_lowered_specification_is_plain_and_complete(tmp_path):
         "sequence": None,
         "ensemble": None,
         "metric_tags": {"a": "b"},
+        "config_json": "",  # for backends in processes of their own only
     }
 
 
