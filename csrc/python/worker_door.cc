@@ -52,8 +52,9 @@ void WorkerDoor::control(const std::string& verb, const std::string& arguments, 
 worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door) {
   worker::WorkerOptions options;
   options.python = py::module_::import("sys").attr("executable").cast<std::string>();
-  const py::list path = py::module_::import("argosy").attr("__path__");
-  options.package = py::str(path[0]).cast<std::string>();
+  // Not __path__: in an editable install its first folder holds the extension alone.
+  const py::object file = py::module_::import("argosy").attr("__file__");
+  options.package = py::module_::import("os.path").attr("dirname")(file).cast<std::string>();
   for (char** variable = environ; *variable != nullptr; ++variable) options.environment.emplace_back(*variable);
   options.door = std::move(door);
   return options;
