@@ -42,7 +42,8 @@ Buffer Arena::allocate(std::size_t size) {
 }
 
 std::shared_ptr<void> Arena::owner(std::uint64_t offset) {
-  return {static_cast<void*>(memory_.data() + offset), [self = shared_from_this(), offset](void*) { self->release(offset); }};
+  return {static_cast<void*>(memory_.data() + offset),
+          [self = shared_from_this(), offset](void*) { self->release(offset); }};
 }
 
 void Arena::lend(std::uint64_t offset) {
@@ -122,9 +123,8 @@ std::optional<Bytes> PeerArena::view(std::uint64_t block, std::uint64_t offset, 
                                      Released released) const {
   if (block > offset || offset > memory_->size() || size > memory_->size() - offset) return {};
   std::byte* const data = memory_->data() + offset;
-  std::shared_ptr<const void> owner(data, [memory = memory_, block, released = std::move(released)](const void*) {
-    released(block);
-  });
+  std::shared_ptr<const void> owner(
+      data, [memory = memory_, block, released = std::move(released)](const void*) { released(block); });
   return Bytes(std::move(owner), data, size);
 }
 

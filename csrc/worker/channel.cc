@@ -48,8 +48,7 @@ Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::s
                                               *std::move(theirs), *std::move(event)));
 }
 
-Channel::Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> ours, PeerArena theirs,
-                 Descriptor event)
+Channel::Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> ours, PeerArena theirs, Descriptor event)
     : control_(std::move(control)),
       ours_(std::move(ours)),
       theirs_(std::move(theirs)),

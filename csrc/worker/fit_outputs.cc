@@ -60,8 +60,9 @@ void fit_outputs(const model::ModelSpec& spec, const infer::Request& request, in
     return status;
   };
   for (std::size_t i = 0; i < (request.wanted.empty() ? spec.outputs.size() : request.wanted.size()); ++i) {
-    const auto output = request.wanted.empty() ? spec.outputs.begin() + static_cast<std::ptrdiff_t>(i)
-                                               : std::ranges::find(spec.outputs, request.wanted[i], &model::TensorSpec::name);
+    const auto output = request.wanted.empty()
+                            ? spec.outputs.begin() + static_cast<std::ptrdiff_t>(i)
+                            : std::ranges::find(spec.outputs, request.wanted[i], &model::TensorSpec::name);
     if (output == spec.outputs.end()) continue;
     if (Status status = take(*output); !status.ok()) {
       response = {std::move(status), {}, {}};

@@ -115,7 +115,9 @@ void InFlight::respond(Handle handle, std::optional<infer::Response> response, b
       if (decoupled || entry->early) return;
       entry->early = response ? std::move(*response)
                               : infer::Response{internal_error("the model closed the response sender without a "
-                                                               "response, expected exactly one"), {}, {}};
+                                                               "response, expected exactly one"),
+                                                {},
+                                                {}};
       return;
     }
     if (last || !decoupled) {
@@ -132,7 +134,9 @@ void InFlight::respond(Handle handle, std::optional<infer::Response> response, b
   if (finished->cancellation) finished->cancellation->listen(nullptr);
   if (!response && !decoupled) {
     response = infer::Response{internal_error("the model closed the response sender without a response, expected "
-                                              "exactly one"), {}, {}};
+                                              "exactly one"),
+                               {},
+                               {}};
   }
   if (response) fit(*finished, *response);
   std::move(finished->reply).finish(response ? std::move(*response) : infer::Response{});

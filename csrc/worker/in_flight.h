@@ -55,9 +55,9 @@ class InFlight {
   struct Entry {
     std::uint32_t generation = 0;
     bool used = false;
-    infer::RequestPtr request;               // kept
+    infer::RequestPtr request;  // kept
     std::shared_ptr<infer::Cancellation> cancellation;
-    std::optional<infer::Response> early;    // answered while still placed
+    std::optional<infer::Response> early;  // answered while still placed
   };
   struct State {
     std::vector<Entry> entries;

@@ -37,9 +37,13 @@ void Keeper::run() {
       if (state->stopping) return;
     }
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(again - now()).count();
-    log(LogLevel::error, end.message() + (policy.open() ? "\n" + std::to_string(policy.in_a_row()) +
-                         " deaths in a row: the model is not ready; tried again in " : "\nstarted again in ") +
-                         std::to_string(std::max<std::int64_t>(wait, 0)) + " ms", {model_});
+    log(LogLevel::error,
+        end.message() +
+            (policy.open() ? "\n" + std::to_string(policy.in_a_row()) +
+                                 " deaths in a row: the model is not ready; tried again in "
+                           : "\nstarted again in ") +
+            std::to_string(std::max<std::int64_t>(wait, 0)) + " ms",
+        {model_});
     auto state = state_.lock();
     while (!state->stopping && now() < again) state.wait_until(changed_, again);
     if (state->stopping) return;

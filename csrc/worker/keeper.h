@@ -37,10 +37,10 @@ class Keeper {
 
  private:
   struct State {
-    std::shared_ptr<Worker> worker;    // alive, perhaps not ready
+    std::shared_ptr<Worker> worker;  // alive, perhaps not ready
     bool ready = false;
     bool stopping = false;
-    bool open = false;                 // the circuit
+    bool open = false;  // the circuit
     std::optional<Status> first;
     Status last_end;
   };

@@ -85,7 +85,9 @@ Result<Launch> launch_of(const model::ModelSpec& spec, const backend::InstanceSl
 
 std::vector<std::pair<std::string, std::string>> initialize_of(const model::ModelSpec& spec,
                                                                const backend::InstanceSlot& slot) {
-  const char* kind = slot.kind == model::InstanceKind::gpu ? "GPU" : slot.kind == model::InstanceKind::cpu ? "CPU" : "MODEL";
+  const char* kind = slot.kind == model::InstanceKind::gpu   ? "GPU"
+                     : slot.kind == model::InstanceKind::cpu ? "CPU"
+                                                             : "MODEL";
   std::string outputs;
   for (const auto& output : spec.outputs) outputs += (outputs.empty() ? "" : "\n") + output.name;
   return {{"model_name", spec.name},

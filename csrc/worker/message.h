@@ -53,7 +53,8 @@ class Reader {
   template <class T>
   T number() {
     T value{};
-    if (const auto from = raw(sizeof value); from.size() == sizeof value) std::memcpy(&value, from.data(), sizeof value);
+    if (const auto from = raw(sizeof value); from.size() == sizeof value)
+      std::memcpy(&value, from.data(), sizeof value);
     return value;
   }
   std::string_view raw(std::size_t size) {

@@ -121,8 +121,7 @@ void Process::kill() const {
 
 std::string Process::wait() {
   siginfo_t how{};
-  while (waitid(P_PID, static_cast<id_t>(id_), &how, WEXITED) != 0 && errno == EINTR) {
-  }
+  while (waitid(P_PID, static_cast<id_t>(id_), &how, WEXITED) != 0 && errno == EINTR) {}
   reaped_ = true;
   // What it started and left behind.
   ::kill(-id_, SIGKILL);

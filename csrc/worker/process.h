@@ -34,7 +34,7 @@ class Descriptor {
   int value_;
 };
 
-Result<Descriptor> make_event();          // an eventfd, not blocking
+Result<Descriptor> make_event();  // an eventfd, not blocking
 void signal_event(const Descriptor& event);
 void clear_event(const Descriptor& event);
 

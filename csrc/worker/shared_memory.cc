@@ -11,8 +11,8 @@ namespace argosy::worker {
 namespace {
 
 Status failed(const char* step, const std::string& name, std::size_t size) {
-  return resource_exhausted(std::string("shared memory '") + name + "' of " + std::to_string(size) +
-                            " bytes: " + step + ": " + std::strerror(errno));
+  return resource_exhausted(std::string("shared memory '") + name + "' of " + std::to_string(size) + " bytes: " + step +
+                            ": " + std::strerror(errno));
 }
 
 }  // namespace

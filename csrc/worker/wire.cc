@@ -131,8 +131,8 @@ Parameters read_parameters(Reader& from, std::size_t count) {
 
 }  // namespace
 
-Status write_request(const infer::Request& request, std::uint64_t handle, TimePoint now, Exchange& exchange,
-                     Writer& to, std::vector<std::uint64_t>& lent) {
+Status write_request(const infer::Request& request, std::uint64_t handle, TimePoint now, Exchange& exchange, Writer& to,
+                     std::vector<std::uint64_t>& lent) {
   std::int64_t left = -1;
   if (request.deadline != TimePoint::max()) {
     left = std::max<std::int64_t>(0, std::chrono::duration_cast<Micros>(request.deadline - now).count());

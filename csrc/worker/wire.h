@@ -41,8 +41,8 @@ struct Exchange {
 
 // `lent` collects the blocks that were lent for this message, so that a message which
 // is not sent can take them back. resource_exhausted: the arena is full.
-Status write_request(const infer::Request& request, std::uint64_t handle, TimePoint now, Exchange& exchange,
-                     Writer& to, std::vector<std::uint64_t>& lent);
+Status write_request(const infer::Request& request, std::uint64_t handle, TimePoint now, Exchange& exchange, Writer& to,
+                     std::vector<std::uint64_t>& lent);
 Status write_response(const infer::Response& response, Exchange& exchange, Writer& to,
                       std::vector<std::uint64_t>& lent);
 

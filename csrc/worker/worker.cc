@@ -41,7 +41,8 @@ Worker::Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::s
     : settings_(std::move(settings)),
       channel_(std::move(channel)),
       calls_(std::make_shared<OutgoingCalls>(channel_, std::move(door))),
-      in_flight_(channel_->memory(), channel_->flags(), [calls = calls_](Handle handle) { calls->parent_left(handle); }),
+      in_flight_(channel_->memory(), channel_->flags(),
+                 [calls = calls_](Handle handle) { calls->parent_left(handle); }),
       process_(std::move(process)),
       wake_(std::move(wake)),
       stop_at_(TimePoint::max().time_since_epoch().count()) {}
@@ -200,8 +201,10 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
         initialised_ = true;
         ready();
       } else {
-        initialize_failed_ = Status(code <= static_cast<std::uint8_t>(StatusCode::internal)
-                                        ? static_cast<StatusCode>(code) : StatusCode::internal, text);
+        initialize_failed_ =
+            Status(code <= static_cast<std::uint8_t>(StatusCode::internal) ? static_cast<StatusCode>(code)
+                                                                           : StatusCode::internal,
+                   text);
       }
       break;
     }
@@ -262,8 +265,7 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
       if (logs(level)) log(level, text, {settings_.spec->name, request_id, {}});
       break;
     }
-    default:
-      return internal_error("an unknown kind of message");
+    default: return internal_error("an unknown kind of message");
   }
   return from.failed() ? internal_error("a message is cut off") : Status();
 }

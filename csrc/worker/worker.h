@@ -26,11 +26,11 @@ namespace argosy::worker {
 
 struct WorkerSettings {
   model::SpecPtr spec;
-  std::string instance;                          // name, for messages and logs
-  Launch launch;                                 // its descriptors are filled in here
+  std::string instance;                                         // name, for messages and logs
+  Launch launch;                                                // its descriptors are filled in here
   std::vector<std::pair<std::string, std::string>> initialize;  // what the process is told first
-  std::size_t arena_bytes = 0;                   // each direction
-  Nanos execute_limit{0};                        // 0: a batch may take for ever
+  std::size_t arena_bytes = 0;                                  // each direction
+  Nanos execute_limit{0};                                       // 0: a batch may take for ever
   Nanos finalize_limit = std::chrono::seconds(30);
 };
 
@@ -73,9 +73,9 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const Descriptor wake_;
   std::atomic<bool> dead_{false};
   std::atomic<bool> finalizing_{false};
-  std::atomic<Nanos::rep> stop_at_;         // since the clock's epoch
-  bool initialised_ = false;                // keeper's
-  std::string last_errors_;                 // keeper's: the end of its standard error
+  std::atomic<Nanos::rep> stop_at_;          // since the clock's epoch
+  bool initialised_ = false;                 // keeper's
+  std::string last_errors_;                  // keeper's: the end of its standard error
   std::optional<Status> initialize_failed_;  // keeper's
   Guarded<std::string> killed_because_;
   Guarded<Status> end_;

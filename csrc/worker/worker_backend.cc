@@ -103,7 +103,8 @@ class WorkerBackend final : public backend::Backend, public StopsAt {
   Result<std::unique_ptr<backend::LoadedModel>> load(const model::SpecPtr& spec,
                                                      const backend::InstanceSlot& first) override {
     if (first.kind == model::InstanceKind::gpu) {
-      return unsupported("model '" + spec->name + "': tensors of Python models are in host memory; instances of "
+      return unsupported("model '" + spec->name +
+                         "': tensors of Python models are in host memory; instances of "
                          "KIND_GPU are not served, use KIND_CPU or KIND_MODEL");
     }
     return std::unique_ptr<backend::LoadedModel>(std::make_unique<WorkerModel>(spec, options_, keepers_));

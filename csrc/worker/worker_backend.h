@@ -24,12 +24,12 @@
 namespace argosy::worker {
 
 struct WorkerOptions {
-  std::string python;                     // the interpreter of models that name none
-  std::string package;                    // the directory of the Python package `argosy`
-  std::vector<std::string> environment;   // "NAME=value" of the server
+  std::string python;                              // the interpreter of models that name none
+  std::string package;                             // the directory of the Python package `argosy`
+  std::vector<std::string> environment;            // "NAME=value" of the server
   std::size_t arena_bytes = std::size_t{4} << 30;  // shared memory of one worker, each direction; used only as needed
   RestartRules restart;
-  std::shared_ptr<Door> door;             // null: models cannot call models
+  std::shared_ptr<Door> door;  // null: models cannot call models
 };
 
 std::shared_ptr<backend::Backend> make_worker_backend(WorkerOptions options);
