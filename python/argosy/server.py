@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy import _core
-from argosy.backends import BackendRegistry
-from argosy.config import Capabilities, Inspector, to_json
+from argosy.backends import BackendRegistry, Inspectors
+from argosy.config import Capabilities, to_json
 from argosy.control import Context, Control
 from argosy.control.metadata import config_of, model_metadata
 from argosy.errors import ArgosyError, Unavailable
@@ -99,7 +99,7 @@ class Server:
             ),
             Resolver(
                 capabilities=Capabilities(),
-                inspectors=_Inspectors(self.backends.inspector),
+                inspectors=Inspectors(self.backends.inspector),
                 auto_complete=self.options.auto_complete,
                 default_max_batch_rows=self._default_max_batch_rows(),
             ),
@@ -305,25 +305,6 @@ class Server:
             if text is not None:
                 return int(text)
         return 4
-
-
-class _Inspectors(Mapping[str, Inspector]):
-    """Backend name -> inspector, made when first asked for, so that only used runtimes are imported."""
-
-    def __init__(self, find: Callable[[str], Inspector | None]) -> None:
-        self._find = find
-
-    def __getitem__(self, backend: str) -> Inspector:
-        found = self._find(backend)
-        if found is None:
-            raise KeyError(backend)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 @dataclass(frozen=True, slots=True)

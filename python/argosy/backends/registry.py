@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
@@ -93,3 +93,22 @@ class BackendRegistry:
         if configure is not None:
             configure({**self.options.get("", {}), **self.options.get(name, {})})
         return backend
+
+
+class Inspectors(Mapping[str, Inspector]):
+    """Backend name -> inspector, made when first asked for, so that only used runtimes are imported."""
+
+    def __init__(self, find: Callable[[str], Inspector | None]) -> None:
+        self._find = find
+
+    def __getitem__(self, backend: str) -> Inspector:
+        found = self._find(backend)
+        if found is None:
+            raise KeyError(backend)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
-from argosy.backends import BackendRegistry
+from argosy.backends import BackendRegistry, Inspectors
 from argosy.config import Inspector
 from argosy.errors import ArgosyError
 from argosy.repository import check
@@ -21,31 +21,16 @@ def run(arguments: Sequence[str]) -> int:
     )
     given = parser.parse_args(arguments)
     registry = BackendRegistry(lambda name, backend: None)
-    findings = check(given.path, _Inspectors(registry), config_name=given.model_config_name)
+
+    def inspector(name: str) -> Inspector | None:
+        try:
+            return registry.inspector(name)
+        except ArgosyError:
+            return None  # not installed here: its artifacts cannot be looked into
+
+    findings = check(given.path, Inspectors(inspector), config_name=given.model_config_name)
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     count = len(findings)
     sys.stdout.write("no problems found\n" if not count else f"{count} problem{'s' if count > 1 else ''} found\n")
     return 1 if findings else 0
-
-
-class _Inspectors(Mapping[str, Inspector]):
-    """Backend name -> inspector; a backend that is not installed here has none."""
-
-    def __init__(self, registry: BackendRegistry) -> None:
-        self._registry = registry
-
-    def __getitem__(self, backend: str) -> Inspector:
-        try:
-            found = self._registry.inspector(backend)
-        except ArgosyError:
-            found = None
-        if found is None:
-            raise KeyError(backend)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
