@@ -155,7 +155,9 @@ Result<ModelHandle> Engine::find(std::string_view name, std::int64_t version) co
   return parts_->table->find(name, version);
 }
 
-void Engine::submit(const ModelHandle& model, infer::RequestPtr request) { model->submit(std::move(request)); }
+void Engine::submit(const ModelHandle& model, infer::RequestPtr request, OwedWakes* owed) {
+  model->lane().submit(std::move(request), owed);
+}
 
 std::vector<ModelState> Engine::list() const {
   std::vector<ModelState> states;

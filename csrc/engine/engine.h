@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "engine/model_metrics.h"
+#include "engine/owed_wakes.h"
 #include "engine/statistics.h"
 #include "infer/request.h"
 #include "metrics/registry.h"
@@ -76,7 +77,8 @@ class Engine {
 
   // Checks the request against the model, applies deadline and bounds, queues it.
   // Never blocks; a refusal is answered through the reply, on this thread.
-  void submit(const ModelHandle& model, infer::RequestPtr request);
+  // With `owed`, an instance that sleeps goes on sleeping until the caller pays them.
+  void submit(const ModelHandle& model, infer::RequestPtr request, OwedWakes* owed = nullptr);
 
   std::vector<ModelState> list() const;
 

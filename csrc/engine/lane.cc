@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "engine/owed_wakes.h"
 #include "model/check_request.h"
 #include "sched/make_policy.h"
 
@@ -38,7 +39,7 @@ Lane::Lane(model::SpecPtr spec, std::size_t instances, const Clock& clock, std::
       accounting_(instances),
       outbox_(spec_->batching && spec_->batching->preserve_ordering, gate_) {}
 
-void Lane::submit(infer::RequestPtr request) {
+void Lane::submit(infer::RequestPtr request, OwedWakes* owed) {
   const TimePoint now = clock_.now();
   if (request->timings.received == TimePoint{}) request->timings.received = now;
   if (!gate_.enter()) {
@@ -64,8 +65,10 @@ void Lane::submit(infer::RequestPtr request) {
   sched::Pending item{.request = std::move(request), .rows = 0, .arrived = now};
   item.rows = item.request->rows;
   const std::size_t bytes = item.request->bytes;
-  auto pushed = queue_.push(std::move(item), now);
+  auto pushed = queue_.push(std::move(item), now, owed ? ModelQueue::Wake::later : ModelQueue::Wake::now);
   expiry_->due_at(pushed.next_deadline);
+  if (pushed.owes_wake) owed->owe(shared_from_this(), now);
+  if (owed) owed->pay_if_late(now);
   if (pushed.status.ok()) return;
   queued_bytes_->remove(bytes);
   refuse(std::move(item.request), std::move(pushed.status));

@@ -24,6 +24,8 @@
 
 namespace argosy::engine {
 
+class OwedWakes;
+
 class Lane final : public Expirable, public infer::CancelListener, public std::enable_shared_from_this<Lane> {
  public:
   Lane(model::SpecPtr spec, std::size_t instances, const Clock& clock, std::shared_ptr<QueuedBytes> queued_bytes,
@@ -31,8 +33,10 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
 
   const model::ModelSpec& spec() const { return *spec_; }
 
-  // Checks, bounds and queues the request; a refusal is answered here.
-  void submit(infer::RequestPtr request);
+  // Checks, bounds and queues the request; a refusal is answered here. With `owed`, a
+  // sleeping instance is woken when those are paid.
+  void submit(infer::RequestPtr request, OwedWakes* owed);
+  void wake() { queue_.wake(); }
 
   // Blocks. Nothing: closed and drained.
   std::optional<ModelQueue::Taken> take(std::size_t instance);

@@ -3,7 +3,7 @@
 // Model: one loaded version of a model: its lane, its instances, and the backend's
 // object they share.
 //
-// Thread: submit(), health() any. shut_down() and the destructor wait for the instance
+// Thread: lane(), health() any. shut_down() and the destructor wait for the instance
 // threads: never on a request's path; a ModelHandle's last owner hands the model to the
 // Reaper instead.
 
@@ -27,7 +27,6 @@ class Model {
   // tried. Once.
   Status start(std::vector<backend::InstanceSlot> slots, BytesPool& pool);
 
-  void submit(infer::RequestPtr request) { lane_->submit(std::move(request)); }
   Status health();  // of the first unhealthy instance
 
   Lane& lane() { return *lane_; }

@@ -1,6 +1,7 @@
 #include "engine/model_queue.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace argosy::engine {
 
@@ -12,9 +13,10 @@ ModelQueue::ModelQueue(std::unique_ptr<sched::Policy> policy, std::size_t instan
   state->asleep.reserve(instances);
 }
 
-ModelQueue::Pushed ModelQueue::push(sched::Pending&& item, TimePoint now) {
+ModelQueue::Pushed ModelQueue::push(sched::Pending&& item, TimePoint now, Wake wake) {
   std::optional<std::size_t> called;
   TimePoint next_deadline;
+  bool owes = false;
   {
     auto state = state_.lock();
     if (state->closed) return {unavailable("model is unloading"), TimePoint::max()};
@@ -23,10 +25,24 @@ ModelQueue::Pushed ModelQueue::push(sched::Pending&& item, TimePoint now) {
     Status status = state->policy->push(std::move(item), now);
     next_deadline = state->policy->next_deadline();
     if (!status.ok()) return {std::move(status), next_deadline};
-    called = call_one(*state, now);
+    if (wake == Wake::later && !state->timed && state->called == 0 && !state->asleep.empty()) {
+      owes = !std::exchange(state->owed, true);
+    } else {
+      called = call_one(*state, now);
+    }
   }
   signal(called);
-  return {{}, next_deadline};
+  return {{}, next_deadline, owes};
+}
+
+void ModelQueue::wake() {
+  std::optional<std::size_t> called;
+  {
+    auto state = state_.lock();
+    state->owed = false;
+    if (state->policy->size() > 0) called = call_one(*state, clock_.now());
+  }
+  signal(called);
 }
 
 // Whom to wake because something is queued; it counts as called from now on.

@@ -29,6 +29,7 @@ class ModelQueue {
   struct Pushed {
     Status status;
     TimePoint next_deadline;
+    bool owes_wake = false;  // the caller calls wake() soon
   };
   struct Taken {
     std::vector<sched::Pending> items;  // never empty
@@ -48,8 +49,11 @@ class ModelQueue {
   ModelQueue(std::unique_ptr<sched::Policy> policy, std::size_t instances, const Clock& clock);
 
   // Takes the item only when ok; otherwise it is left with the caller. Not ok: what the
-  // policy says, closed, or already cancelled.
-  Pushed push(sched::Pending&& item, TimePoint now);
+  // policy says, closed, or already cancelled. With Wake::later a sleeping instance stays
+  // asleep until wake(): the caller has more to push.
+  enum class Wake : std::uint8_t { now, later };
+  Pushed push(sched::Pending&& item, TimePoint now, Wake wake = Wake::now);
+  void wake();
 
   // Blocks. Nothing means: closed and drained, the instance thread may end.
   std::optional<Taken> take(std::size_t instance);
@@ -77,6 +81,7 @@ class ModelQueue {
     std::optional<std::size_t> timed;
     TimePoint due = TimePoint::max();  // of `timed`
     std::size_t called = 0;            // woken and not yet awake
+    bool owed = false;                 // somebody will call wake()
     bool closed = false;
   };
 

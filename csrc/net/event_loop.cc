@@ -142,18 +142,23 @@ void EventLoop::run() {
     int wait = wait_ms();
     if (wait != 0 && !mailbox_->fall_asleep()) wait = 0;
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait);
+    mailbox_->wake_up();
     now_ = clock_.now();
     assert(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr != nullptr)
         static_cast<ReadyHandler*>(events[i].data.ptr)->on_ready(io_, events[i].events);
     }
+    after_step_();
     mailbox_->run_all(io_);
+    after_step_();
     run_timers();
     run_round_end();
+    after_step_();
     bury();
   }
   run_round_end();
+  after_step_();
   bury();
 }
 

@@ -78,6 +78,11 @@ class EventLoop {
   static Result<std::unique_ptr<EventLoop>> create(const Clock& clock);
   ~EventLoop();  // stop()
 
+  // `call` runs several times a round: when its events, its posted tasks, its writes are
+  // done, so whatever these began is heard of before the loop does something else. Before
+  // start().
+  void after_steps(std::function<void()> call) { after_step_ = std::move(call); }
+
   Status start(const std::string& thread_name);
 
   // Runs what was posted before, then ends and joins the thread. Idempotent. What its
@@ -126,6 +131,7 @@ class EventLoop {
   std::multimap<TimePoint, Timer*> timers_;
   std::vector<RoundEnd*> round_end_;
   std::vector<RoundEnd*> running_round_end_;
+  std::function<void()> after_step_ = [] {};
   std::vector<std::shared_ptr<void>> dying_;
   TimePoint now_{};
   bool stopping_ = false;

@@ -64,6 +64,11 @@ bool Mailbox::fall_asleep() {
   return newest_.compare_exchange_strong(expected, asleep(), std::memory_order_relaxed) || expected == asleep();
 }
 
+void Mailbox::wake_up() {
+  Posted* expected = asleep();
+  newest_.compare_exchange_strong(expected, nullptr, std::memory_order_relaxed);
+}
+
 void Mailbox::close() {
   Posted* task = newest_.exchange(closed(), std::memory_order_acquire);
   while (task != nullptr && task != asleep() && task != closed()) {

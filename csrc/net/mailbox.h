@@ -58,6 +58,9 @@ class Mailbox {
   // From now on the next writer wakes the reader. False: there is mail, do not sleep.
   bool fall_asleep();
 
+  // Writers need not wake the reader any more: it is about to look.
+  void wake_up();
+
   // Destroys what was posted and refuses the rest.
   void close();
 

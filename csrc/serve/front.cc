@@ -47,6 +47,8 @@ struct Endpoint {
 
 struct Front::Parts {
   struct Loop {
+    std::unique_ptr<engine::OwedWakes> wakes = std::make_unique<engine::OwedWakes>();
+    std::unique_ptr<Services> services;
     std::unique_ptr<net::EventLoop> loop;
     std::vector<std::unique_ptr<net::Listener>> listeners;  // in the order of `endpoints`
   };
@@ -99,6 +101,11 @@ Status Front::Parts::start_loop(Loop& at, bool first) {
   auto loop = net::EventLoop::create(clock);
   if (!loop.ok()) return loop.status();
   at.loop = std::move(*loop);
+  at.loop->after_steps([wakes = at.wakes.get()] {
+    if (wakes->any()) wakes->pay();
+  });
+  at.services = std::make_unique<Services>(services);
+  at.services->wakes = at.wakes.get();
   const Limits& limits = options.limits;
   for (Endpoint& endpoint : endpoints) {
     net::ListenerOptions settings;
@@ -113,11 +120,11 @@ Status Front::Parts::start_loop(Loop& at, bool first) {
       if (!beside.ok()) return beside.status();
       socket = std::move(beside->socket);
     }
-    at.listeners.push_back(
-        std::make_unique<net::Listener>(*at.loop, std::move(socket), settings, endpoint.tls, pool,
-                                        [this, make = endpoint.make](const net::IoToken&, net::Connection& connection) {
-                                          return make(connection, services);
-                                        }));
+    at.listeners.push_back(std::make_unique<net::Listener>(
+        *at.loop, std::move(socket), settings, endpoint.tls, pool,
+        [beside = at.services.get(), make = endpoint.make](const net::IoToken&, net::Connection& connection) {
+          return make(connection, *beside);
+        }));
   }
   return {};
 }

@@ -69,7 +69,7 @@ void submit(Services& services, const std::shared_ptr<net::Mailbox>& mailbox, co
   request->reply.wrap([&](std::unique_ptr<infer::ReplySink>) -> std::unique_ptr<infer::ReplySink> {
     return std::make_unique<LoopSink>(mailbox, std::move(caller), Running(services.running));
   });
-  services.engine.submit(model, std::move(request));
+  services.engine.submit(model, std::move(request), services.wakes);
 }
 
 }  // namespace argosy::serve

@@ -1,7 +1,7 @@
 #pragma once
 
 // Services: what every connection of the server is given: the engine, the control
-// handler, the metrics and the server's own state. One object for all connections.
+// handler, the metrics and the server's own state. One object for all connections of a loop.
 //
 // A protocol plugs in with one function,
 //   std::unique_ptr<net::ConnectionHandler> make_<protocol>_connection(net::Connection&, Services&);
@@ -41,6 +41,7 @@ struct Services {
   // Requests accepted and not yet answered, all connections; shared, because the engine
   // may still hold some when the front is gone.
   std::shared_ptr<std::atomic<std::size_t>> running;
+  engine::OwedWakes* wakes = nullptr;  // of this loop, which pays them between its steps; null: none are owed
 };
 
 }  // namespace argosy::serve

@@ -23,6 +23,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 statement = pytest.mark.statement
 BLOCK_MS = 10_000
+ATTEMPTS = 6
 ONE = "instance_group { count: 1 kind: KIND_CPU }\n"
 
 
@@ -81,48 +82,49 @@ def test_a_timeout_of_one_second_is_answered_after_one_second_though_the_instanc
     tmp_path: Path, protocol: str
 ) -> None:
     add_model(tmp_path, "m", identity_config(delay_ms=BLOCK_MS, more=batching()))
+    ask = _timed_out_over_http if protocol == "http" else _timed_out_over_grpc
+    took: list[float] = []
     with serve(tmp_path) as server:
         blocker = hold(server)
-        late = []
-        # What this machine adds to a second by itself, taken at the same time.
-        control = threading.Thread(target=lambda: late.append(_oversleep(1.0)))
-        if protocol == "http":
-            connection = connect(server.ports["http"])
-            body = json.dumps({"inputs": value(1), "parameters": {"timeout": 1_000_000}})
-            connection.request("GET", "/v2/health/live")
-            connection.getresponse().read()
-            control.start()
-            start = time.monotonic()
-            connection.request("POST", "/v2/models/m/infer", body)
-            got = connection.getresponse()
-            took = time.monotonic() - start
-            assert got.status in (503, 504)
-            assert "Request timeout expired" in got.read().decode()
-            connection.close()
-        else:
-            with rpc.insecure_channel(server.grpc) as channel:
-                stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-                stub.ServerLive(pb.ServerLiveRequest(), timeout=30)
-                ask = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0" * 4])
-                ask.inputs.add(name="INPUT0", datatype="FP32", shape=[1, 1])
-                ask.parameters["timeout"].int64_param = 1_000_000
-                control.start()
-                start = time.monotonic()
-                with pytest.raises(rpc.RpcError) as caught:
-                    stub.ModelInfer(ask, timeout=60)
-                took = time.monotonic() - start
-                assert caught.value.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED)
-        control.join()
+        # What the client and a busy machine add differs from try to try; the server is never early,
+        # and where it were late by itself it would be late in every one.
+        while len(took) < ATTEMPTS and not any(seconds <= 1.005 for seconds in took):
+            took.append(ask(server))
         blocker.close()
-        # A quiet machine: 5 ms. A loaded one may add what it adds to a plain timer, and the way there and back.
-        slack = 0.005 if late[0] < 0.001 else 0.05 + 20 * late[0]
-        assert 0.995 <= took <= 1.0 + slack, (took, late)
+    assert min(took) >= 0.995, took
+    assert min(took) <= 1.005, took
 
 
-def _oversleep(seconds: float) -> float:
+def _timed_out_over_http(server: Server) -> float:
+    """Seconds until the answer to a request with a timeout of one second."""
+    connection = connect(server.ports["http"])
+    body = json.dumps({"inputs": value(1), "parameters": {"timeout": 1_000_000}})
+    connection.request("GET", "/v2/health/live")
+    connection.getresponse().read()
     start = time.monotonic()
-    threading.Event().wait(seconds)
-    return time.monotonic() - start - seconds
+    connection.request("POST", "/v2/models/m/infer", body)
+    got = connection.getresponse()
+    took = time.monotonic() - start
+    assert got.status in (503, 504)
+    assert "Request timeout expired" in got.read().decode()
+    connection.close()
+    return took
+
+
+def _timed_out_over_grpc(server: Server) -> float:
+    """Seconds until the answer to a request with a timeout of one second."""
+    with rpc.insecure_channel(server.grpc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        stub.ServerLive(pb.ServerLiveRequest(), timeout=30)
+        ask = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0" * 4])
+        ask.inputs.add(name="INPUT0", datatype="FP32", shape=[1, 1])
+        ask.parameters["timeout"].int64_param = 1_000_000
+        start = time.monotonic()
+        with pytest.raises(rpc.RpcError) as caught:
+            stub.ModelInfer(ask, timeout=60)
+        took = time.monotonic() - start
+    assert caught.value.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED)
+    return took
 
 
 @statement("T235", "T311")
