@@ -87,6 +87,9 @@ void bind_engine(py::module_& m) {
           py::arg("name"), py::arg("backend"), "Registers a backend: an object with load(spec, slot).")
       .def("backends", [](Runtime& self) { return self.backends->names(); })
       .def(
+          "set_model_control", [](Runtime& self, py::object control) { self.door->set_control(std::move(control)); },
+          py::arg("control"), "Who answers models that load and unload others: control(verb, arguments, reply).")
+      .def(
           "load",
           [](Runtime& self, const std::string& name, const std::vector<py::dict>& lowered) {
             std::vector<model::ModelSpec> specs;

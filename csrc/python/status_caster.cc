@@ -18,15 +18,18 @@ void raise(const Status& status) {
 
 Status status_of(py::error_already_set& error) {
   const py::object base = py::module_::import("argosy.errors").attr("ArgosyError");
-  if (py::isinstance(error.value(), base)) {
-    const auto code = error.value().attr("code").cast<std::string>();
-    const auto message = py::str(error.value()).cast<std::string>();
-    for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
-      if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), message};
-    }
-    return internal_error(message);
-  }
+  if (py::isinstance(error.value(), base)) return status_of_exception(error.value());
   return internal_error(error.what());
+}
+
+Status status_of_exception(const py::object& exception) {
+  if (exception.is_none()) return {};
+  const auto message = py::str(exception).cast<std::string>();
+  const auto code = py::getattr(exception, "code", py::str()).cast<std::string>();
+  for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
+    if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), message};
+  }
+  return internal_error(message);
 }
 
 }  // namespace argosy::python

@@ -30,4 +30,7 @@ T take(Result<T> result) {
 // type, the text and, where there is one, the traceback.
 Status status_of(pybind11::error_already_set& error);
 
+// The same of an exception that was caught in Python; None is ok.
+Status status_of_exception(const pybind11::object& exception);
+
 }  // namespace argosy::python

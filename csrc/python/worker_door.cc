@@ -35,11 +35,9 @@ void WorkerDoor::control(const std::string& verb, const std::string& arguments, 
     try {
       auto* raw = static_cast<PyObject*>(const_cast<void*>(callable.get()));
       const py::object loaded = py::module_::import("json").attr("loads")(arguments);
-      // Loading takes as long as a model takes; the callable hands it to a thread of its own.
+      // Loading takes as long as a model takes: the callable hands it to a thread of its own.
       py::reinterpret_borrow<py::object>(raw)(
-          verb, loaded, py::cpp_function([done](const py::object& error) {
-            done(error.is_none() ? Status() : internal_error(py::str(error).cast<std::string>()));
-          }));
+          verb, loaded, py::cpp_function([done](const py::object& error) { done(status_of_exception(error)); }));
       return;
     } catch (py::error_already_set& error) {
       status = status_of(error);

@@ -15,8 +15,8 @@
 
 namespace argosy::python {
 
-// control(verb: str, arguments: dict) -> None, raising ArgosyError; set once a repository
-// is there, refused until then.
+// control(verb: str, arguments: dict, reply) -> None, at once; reply(None | ArgosyError) is
+// called once, on any thread. Set once a repository is there, refused until then.
 class WorkerDoor final : public worker::Door {
  public:
   // Both outlive every worker.

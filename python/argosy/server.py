@@ -26,6 +26,7 @@ from argosy import _core
 from argosy.backends import BackendRegistry, Inspectors
 from argosy.config import Capabilities, to_json
 from argosy.control import Context, Control
+from argosy.control.from_models import ModelWishes
 from argosy.control.metadata import config_of, model_metadata
 from argosy.errors import ArgosyError, Unavailable
 from argosy.front import front_options
@@ -113,6 +114,9 @@ class Server:
             version=__version__,
         )
         self._control = Control(self._context)
+        self._wishes = ModelWishes(self.repository, self._update_readiness)
+        if hasattr(self.engine, "set_model_control"):
+            self.engine.set_model_control(self._wishes.weakly())
         self._front: _core.Front | None = None
 
     # Life.
@@ -152,8 +156,10 @@ class Server:
         if self._front is not None:
             finished = self._front.drain(patience)
         self._control.stop()
+        self._wishes.stop()
         self.repository.stop()
         finished = self.engine.stop(max(0.0, deadline - time.monotonic())) and finished
+        self._wishes.join()
         if self._front is not None:
             self._front.stop()
         if self._owns_logs:

@@ -251,12 +251,6 @@ def test_a_model_completes_its_own_configuration(tmp_path: Path) -> None:
         assert np.array_equal(server.infer("knows", {"X": sent})["Y"], sent)
 
 
-def test_a_model_may_not_load_others_yet_and_hears_so(tmp_path: Path) -> None:
-    write(tmp_path, "loads", run='        pb_utils.load_model("other")\n        return x')
-    with argosy.Server(tmp_path) as server, pytest.raises(argosy.ArgosyError, match="not served by this server"):
-        ask(server, "loads", 1)
-
-
 def test_killing_the_server_leaves_no_process_behind(tmp_path: Path) -> None:
     write(tmp_path, "pid", run="        return np.array([os.getpid()], np.float32)")
     program = (

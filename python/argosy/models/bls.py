@@ -3,24 +3,26 @@
     outputs = argosy.bls.infer("detector", {"image": image})
     outputs = await argosy.bls.infer_async("recogniser", {"crop": crop})
     for outputs in argosy.bls.stream("writer", {"prompt": "once"}): ...
+    argosy.bls.load_model("detector"), argosy.bls.is_model_ready("detector")
 
-Each is a request like a client's: it is batched with others, and has the deadline, the
+Each inference is a request like a client's: it is batched with others, and has the deadline, the
 trace and the cancellation of the request that predict works on. Failures raise the
 argosy error of their code.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
-from argosy.errors import error_of
+from argosy.errors import InvalidArgument, error_of
 from argosy.models.ambient import bound, current_requests
 from argosy.models.calls import ResponseStream, call_async, check_phase
 from argosy.models.tensors import tensor_value
-from argosy.worker.host import Array, CorrelationId, InferCall, InferResponse, Parameter
+from argosy.worker.host import Array, CorrelationId, Host, InferCall, InferResponse, Parameter
 
 
 class Outputs(dict[str, Array]):
@@ -75,6 +77,36 @@ def stream(model: str, inputs: Mapping[str, npt.ArrayLike], **options: Any) -> S
     binding = bound()
     check_phase(binding)
     return Stream(ResponseStream(binding, _call(model, inputs, **options)))
+
+
+def load_model(
+    name: str, *, config: Mapping[str, Any] | str | None = None, files: Mapping[str, bytes] | None = None
+) -> None:
+    """Loads or reloads a model and waits; the server's models must be under explicit control.
+
+    `config`: the configuration instead of config.pbtxt, as JSON text or what JSON would be made of. `files`:
+    contents by path in the model's directory ("1/model.onnx"), instead of that directory; needs `config`.
+    From setup and from predict. Raises the ArgosyError with the reason.
+    """
+    text = config if isinstance(config, str) else "" if config is None else json.dumps(config)
+    _repository_host("load_model").load_model(name, text, dict(files or {}))
+
+
+def unload_model(name: str, *, unload_dependents: bool = False) -> None:
+    """Withdraws a model: when this returns it takes no new request."""
+    _repository_host("unload_model").unload_model(name, unload_dependents)
+
+
+def is_model_ready(name: str, version: int | None = None) -> bool:
+    """Whether it can be called now; False for one that the server does not know."""
+    return _repository_host("is_model_ready").is_model_ready(name, "" if version is None else str(version))
+
+
+def _repository_host(function: str) -> Host:
+    binding = bound()
+    if binding.phase not in ("initialize", "serve"):
+        raise InvalidArgument(f"{function}: expected a call from setup or predict, got one in {binding.phase}")
+    return binding.host
 
 
 def _call(

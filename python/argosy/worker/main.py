@@ -35,7 +35,7 @@ def main(server: int) -> None:
     channel = Channel()
     settings = _settings(channel)
     decoupled = settings["decoupled"] == "1"
-    host = ProcessHost(channel, decoupled)
+    host = ProcessHost(channel, settings["model_name"], decoupled)
     try:
         runner = _start(host, settings)
     except ArgosyError as error:

@@ -44,9 +44,11 @@ class _Known:
 class ProcessHost:
     """See argosy.worker.host.Host."""
 
-    def __init__(self, channel: Channel, decoupled: bool) -> None:
+    def __init__(self, channel: Channel, name: str, decoupled: bool) -> None:
         self._channel = channel
+        self._name = name
         self._decoupled = decoupled
+        self._initializing = True
         self._lock = threading.Lock()
         self._batch: dict[int, bytearray | None] = {}  # handle -> answer, while execute() runs
         self._known: dict[int, _Known] = {}
@@ -199,9 +201,12 @@ class ProcessHost:
         return bool(self._ask(message).parameters.get("ready", False))
 
     def _control(self, verb: str, arguments: Mapping[str, object]) -> None:
+        # Who waits: a load that waits for itself must be refused, and only the server sees both ends.
+        whole = {**arguments, "caller": self._name, "initializing": self._initializing}
+
         def message(identity: bytes) -> bytearray:
             body = bytearray(b"m\0\0\0\0\0\0\0") + identity
-            for text in (verb, json.dumps(arguments)):
+            for text in (verb, json.dumps(whole)):
                 raw = text.encode()
                 body += len(raw).to_bytes(4, "little") + raw
             return body
@@ -259,6 +264,7 @@ class ProcessHost:
 
     def initialized(self, failure: Failure | None) -> None:
         """Tells the server that the model is ready, or why not."""
+        self._initializing = False
         code = CODE_OF.get(failure.code, CODE_OF["internal"]) if failure else 0
         raw = failure.message.encode("utf-8", "replace") if failure else b""
         body = bytearray(b"I")
