@@ -20,11 +20,14 @@ std::string_view to_string(Kind kind) {
 
 }  // namespace
 
+bool is_metric_name(std::string_view name) { return is_name(name, true); }
+bool is_label_name(std::string_view name) { return is_name(name, false); }
+
 template <class T, class Make>
 Result<std::shared_ptr<T>> Registry::find_or_make(const Family& family, Kind kind, Labels labels, Make make) {
-  if (!is_name(family.name, true)) return invalid_argument("'" + family.name + "' is not a metric name");
+  if (!is_metric_name(family.name)) return invalid_argument("'" + family.name + "' is not a metric name");
   for (const auto& [name, value] : labels) {
-    if (!is_name(name, false)) {
+    if (!is_label_name(name)) {
       return invalid_argument("metric '" + family.name + "': '" + name + "' is not a label name");
     }
   }

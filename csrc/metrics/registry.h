@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/guarded.h"
@@ -18,6 +19,9 @@
 #include "metrics/page.h"
 
 namespace argosy::metrics {
+
+bool is_metric_name(std::string_view name);  // [a-zA-Z_:][a-zA-Z0-9_:]*
+bool is_label_name(std::string_view name);   // the same without colons
 
 class Source {
  public:

@@ -16,12 +16,19 @@ Runtime::Runtime(engine::EngineOptions options)
       backends(std::make_shared<backend::Registry>()),
       engine(options, backends, metrics, clock),
       door(std::make_shared<WorkerDoor>(engine, python)),
-      worker_models(worker::make_worker_backend(worker_options(door))) {
+      model_metrics(std::make_shared<worker::CustomMetrics>(
+          // Asked when a model makes a family, which is rare: a page is made to see who else is on it.
+          [page = std::weak_ptr<metrics::Registry>(metrics)](const std::string& name) {
+            const auto live = page.lock();
+            return live && live->collect().blocks().contains(name);
+          })),
+      worker_models(worker::make_worker_backend(worker_options(door, model_metrics))) {
   Status added = backends->add("identity", backend::make_identity_backend());
   if (added.ok()) added = backends->add("python", worker_models);
   assert(added.ok());
   (void)added;
   metrics->add(process);
+  metrics->add(model_metrics);
   set_log_sink(make_log_bridge(python));
 }
 

@@ -33,8 +33,9 @@ struct Runtime {
   std::shared_ptr<backend::Registry> backends;
   engine::Engine engine;
   PyThread python;
-  std::shared_ptr<WorkerDoor> door;                 // what models in worker processes may ask for
-  std::shared_ptr<backend::Backend> worker_models;  // the backend "python"
+  std::shared_ptr<WorkerDoor> door;                      // what models in worker processes may ask for
+  std::shared_ptr<worker::CustomMetrics> model_metrics;  // those that models make themselves
+  std::shared_ptr<backend::Backend> worker_models;       // the backend "python"
 };
 
 }  // namespace argosy::python

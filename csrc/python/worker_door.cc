@@ -48,7 +48,8 @@ void WorkerDoor::control(const std::string& verb, const std::string& arguments, 
   });
 }
 
-worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door) {
+worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door,
+                                     std::shared_ptr<worker::CustomMetrics> metrics) {
   worker::WorkerOptions options;
   options.python = py::module_::import("sys").attr("executable").cast<std::string>();
   // Not __path__: in an editable install its first folder holds the extension alone.
@@ -56,6 +57,7 @@ worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door) {
   options.package = py::module_::import("os.path").attr("dirname")(file).cast<std::string>();
   for (char** variable = environ; *variable != nullptr; ++variable) options.environment.emplace_back(*variable);
   options.door = std::move(door);
+  options.metrics = std::move(metrics);
   return options;
 }
 

@@ -35,6 +35,7 @@ class WorkerDoor final : public worker::Door {
 };
 
 // This interpreter, this package, this environment.
-worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door);
+worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door,
+                                     std::shared_ptr<worker::CustomMetrics> metrics);
 
 }  // namespace argosy::python

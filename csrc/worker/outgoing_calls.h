@@ -43,6 +43,8 @@ class OutgoingCalls : public std::enable_shared_from_this<OutgoingCalls> {
   // Control of the repository and questions; answered as a return as well.
   void control(std::uint64_t id, const std::string& verb, const std::string& arguments);
   void is_ready(std::uint64_t id, const std::string& model, std::int64_t version);
+  // Any other question, answered.
+  void answer(std::uint64_t id, const infer::Response& response) { send(*channel_, id, response, true); }
 
  private:
   class Sink;

@@ -41,6 +41,7 @@ Worker::Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::s
     : settings_(std::move(settings)),
       channel_(std::move(channel)),
       calls_(std::make_shared<OutgoingCalls>(channel_, std::move(door))),
+      metrics_(settings_.metrics, calls_),
       in_flight_(channel_->memory(), channel_->flags(),
                  [calls = calls_](Handle handle) { calls->parent_left(handle); }),
       process_(std::move(process)),
@@ -115,6 +116,7 @@ Status Worker::ended() {
   dead_.store(true, std::memory_order_release);
   channel_->results().wake();
   calls_->cancel_all();
+  metrics_.end();
   in_flight_.close(why);
   return why;
 }
@@ -265,7 +267,9 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
       if (logs(level)) log(level, text, {settings_.spec->name, request_id, {}});
       break;
     }
-    default: return internal_error("an unknown kind of message");
+    default:
+      if (!MetricDesk::knows(kind)) return internal_error("an unknown kind of message");
+      metrics_.read(kind, from);
   }
   return from.failed() ? internal_error("a message is cut off") : Status();
 }

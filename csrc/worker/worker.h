@@ -19,6 +19,7 @@
 #include "base/time.h"
 #include "worker/channel.h"
 #include "worker/in_flight.h"
+#include "worker/metric_desk.h"
 #include "worker/outgoing_calls.h"
 #include "worker/process.h"
 
@@ -30,6 +31,7 @@ struct WorkerSettings {
   Launch launch;                                                // its descriptors are filled in here
   std::vector<std::pair<std::string, std::string>> initialize;  // what the process is told first
   std::size_t arena_bytes = 0;                                  // each direction
+  std::shared_ptr<InstanceMetrics> metrics;                     // over all lives of the instance
   Nanos execute_limit{0};                                       // 0: a batch may take for ever
   Nanos finalize_limit = std::chrono::seconds(30);
 };
@@ -68,6 +70,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const WorkerSettings settings_;
   const std::shared_ptr<Channel> channel_;
   const std::shared_ptr<OutgoingCalls> calls_;
+  MetricDesk metrics_;
   InFlight in_flight_;
   Process process_;
   const Descriptor wake_;

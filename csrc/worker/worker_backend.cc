@@ -75,13 +75,15 @@ class WorkerModel final : public backend::LoadedModel {
     if (!execute_limit.ok()) return execute_limit.status();
     auto finalize_limit = seconds_of(*spec_, "finalize-timeout-seconds", std::chrono::seconds(30));
     if (!finalize_limit.ok()) return finalize_limit.status();
-    WorkerSettings settings{.spec = spec_,
-                            .instance = slot.name,
-                            .launch = *std::move(launch),
-                            .initialize = initialize_of(*spec_, slot),
-                            .arena_bytes = options_->arena_bytes,
-                            .execute_limit = *execute_limit,
-                            .finalize_limit = *finalize_limit};
+    WorkerSettings settings{
+        .spec = spec_,
+        .instance = slot.name,
+        .launch = *std::move(launch),
+        .initialize = initialize_of(*spec_, slot),
+        .arena_bytes = options_->arena_bytes,
+        .metrics = options_->metrics ? std::make_shared<InstanceMetrics>(options_->metrics) : nullptr,
+        .execute_limit = *execute_limit,
+        .finalize_limit = *finalize_limit};
     auto keeper = std::make_shared<Keeper>(
         slot.name, spec_->name, options_->restart,
         [settings = std::move(settings), options = options_] { return Worker::start(settings, options->door); });

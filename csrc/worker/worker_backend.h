@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "worker/custom_metrics.h"
 #include "worker/door.h"
 #include "worker/restart.h"
 
@@ -29,7 +30,8 @@ struct WorkerOptions {
   std::vector<std::string> environment;            // "NAME=value" of the server
   std::size_t arena_bytes = std::size_t{4} << 30;  // shared memory of one worker, each direction; used only as needed
   RestartRules restart;
-  std::shared_ptr<Door> door;  // null: models cannot call models
+  std::shared_ptr<Door> door;              // null: models cannot call models
+  std::shared_ptr<CustomMetrics> metrics;  // null: models have no metrics of their own
 };
 
 std::shared_ptr<backend::Backend> make_worker_backend(WorkerOptions options);

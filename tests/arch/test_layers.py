@@ -29,7 +29,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "assemble": {"base", "device", "tensor", "infer", "model", "backend"},
     "backend": {"base", "device", "tensor", "infer", "model"},
     "shm": {"base", "device", "tensor"},
-    "worker": {"base", "device", "tensor", "infer", "model", "backend"},
+    "worker": {"base", "metrics", "device", "tensor", "infer", "model", "backend"},
     "engine": {"base", "metrics", "device", "tensor", "infer", "model", "sched", "assemble", "backend"},
     "net": {"base", "metrics"},
     "http1": {"base"},

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from argosy.errors import Unsupported, error_of
 from argosy.worker.channel import Channel
 from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
+from argosy.worker.process_metrics import ProcessMetrics
 from argosy.worker.rings import push_waiting
 from argosy.worker.wire import CODE_OF, Received, put_call, put_response, read_response, take_back
 
@@ -41,7 +42,7 @@ class _Known:
         self.trace = trace
 
 
-class ProcessHost:
+class ProcessHost(ProcessMetrics):
     """See argosy.worker.host.Host."""
 
     def __init__(self, channel: Channel, name: str, decoupled: bool) -> None:
@@ -231,7 +232,7 @@ class ProcessHost:
             raise error_of(failure.code, failure.message)
         return answers[0]
 
-    # Log and metrics.
+    # The server's log.
 
     def log(self, level: str, message: str, handle: int | None = None) -> None:
         known = self._known.get(handle) if handle is not None else None
@@ -241,24 +242,6 @@ class ProcessHost:
             raw = text.encode("utf-8", "replace")
             body += len(raw).to_bytes(4, "little") + raw
         self._call(body)
-
-    def make_family(self, name: str, description: str, kind: str) -> int:
-        raise Unsupported("custom metrics of Python models are not served yet")
-
-    def drop_family(self, family: int) -> None:
-        raise Unsupported("custom metrics of Python models are not served yet")
-
-    def make_metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float]) -> int:
-        raise Unsupported("custom metrics of Python models are not served yet")
-
-    def drop_metric(self, metric: int) -> None:
-        raise Unsupported("custom metrics of Python models are not served yet")
-
-    def update_metric(self, metric: int, operation: str, value: float) -> None:
-        raise Unsupported("custom metrics of Python models are not served yet")
-
-    def metric_value(self, metric: int) -> float:
-        raise Unsupported("custom metrics of Python models are not served yet")
 
     # The start's answer.
 

@@ -181,7 +181,8 @@ def read_response(message: bytes, at: int, memory: Memory) -> InferResponse:
 # Writing. A message is a bytearray that begins at a multiple of 16.
 
 
-def _put_text(to: bytearray, text: str) -> None:
+def put_text(to: bytearray, text: str) -> None:
+    """Appends a text after its length."""
     raw = text.encode("utf-8", "surrogateescape")
     to += len(raw).to_bytes(4, "little")
     to += raw
@@ -191,7 +192,7 @@ def _put_parameters(to: bytearray, parameters: Mapping[str, Parameter]) -> None:
     for name, value in parameters.items():
         kind = 0 if isinstance(value, bool) else 1 if isinstance(value, int) else 2 if isinstance(value, float) else 3
         to.append(kind)
-        _put_text(to, name)
+        put_text(to, name)
         if kind == 0:
             to.append(bool(value))
         elif kind == 1:
@@ -202,7 +203,7 @@ def _put_parameters(to: bytearray, parameters: Mapping[str, Parameter]) -> None:
         elif kind == 2:
             to += _F64.pack(value)
         elif isinstance(value, str):
-            _put_text(to, value)
+            put_text(to, value)
         else:
             raise InvalidArgument(f"parameter '{name}': expected bool, int, float or str, got {type(value).__name__}")
 
@@ -279,7 +280,7 @@ def put_response(to: bytearray, response: InferResponse, memory: Memory, lent: l
     failure = response.failure
     if failure is not None:
         to += _RESPONSE.pack(CODE_OF.get(failure.code, CODE_OF["internal"]), 0, 0, 0, 0)
-        _put_text(to, failure.message)
+        put_text(to, failure.message)
         return
     outputs, parameters = response.outputs, response.parameters
     to += _RESPONSE.pack(0, 0, len(outputs), len(parameters), 0)
@@ -301,11 +302,11 @@ def put_call(to: bytearray, call: InferCall, left_us: int, trace: str, memory: M
         0, call.priority, call.timeout_us, left_us, number, 1, kind, call.flags & 3, len(inputs),
         len(call.requested_outputs), len(parameters), 0,
     )  # fmt: skip
-    _put_text(to, call.id)
-    _put_text(to, trace)
-    _put_text(to, text)
+    put_text(to, call.id)
+    put_text(to, trace)
+    put_text(to, text)
     for name in call.requested_outputs:
-        _put_text(to, name)
+        put_text(to, name)
     _put_parameters(to, parameters)
     for tensor in inputs:
         _put_tensor(to, tensor, memory, lent)
