@@ -18,7 +18,10 @@ from argosy.config import Inspector
 from argosy.errors import ArgosyError, InvalidArgument, NotFound
 
 ENTRY_POINT_GROUP = "argosy.backends"
-_OWN = {"onnxruntime": "argosy.backends.onnxruntime:OnnxRuntimeBackend"}
+_OWN = {
+    "onnxruntime": "argosy.backends.onnxruntime:OnnxRuntimeBackend",
+    "pytorch": "argosy.backends.torch:TorchBackend",
+}
 _NATIVE = frozenset({"identity", "python"})
 _log = logging.getLogger(__name__)
 

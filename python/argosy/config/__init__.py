@@ -7,13 +7,14 @@ from argosy.config.model import ModelConfig, model_from
 from argosy.config.not_served import not_served
 from argosy.config.pbtxt import ParsedConfig, parse_text, read_file
 from argosy.config.render import to_bytes, to_json
-from argosy.config.signature import ArtifactSignature, Inspector, TensorSignature, mismatch
+from argosy.config.signature import ArtifactSignature, Inspector, NoSignature, TensorSignature, mismatch
 
 __all__ = [
     "ArtifactSignature",
     "Capabilities",
     "Inspector",
     "ModelConfig",
+    "NoSignature",
     "ParsedConfig",
     "TensorSignature",
     "lower",

@@ -34,6 +34,8 @@ _KNOWN = (
     _Known(backend="pytorch", platform="torch_aoti", artifact="model.pt2"),
     _Known(backend="python", platform="", artifact="model.py"),
 )
+_INSPECTED = ("onnxruntime", "pytorch", "tensorrt")  # their artifacts can say what the tensors are
+_ALIASES = {"torch": "pytorch"}
 _LEGACY_PLATFORMS = {"tensorflow_savedmodel": "tensorflow", "tensorflow_graphdef": "tensorflow"}
 _PLATFORMS = {**{known.platform: known.backend for known in _KNOWN if known.platform}, **_LEGACY_PLATFORMS}
 
@@ -60,6 +62,7 @@ def fill_backend(config: Message, artifacts: Collection[str]) -> None:
         if not config.platform and not config.backend:
             config.platform = "ensemble"
         return
+    config.backend = _ALIASES.get(config.backend, config.backend)
     if not config.backend:
         config.backend = _PLATFORMS.get(config.platform, "")
     if not config.backend and config.default_model_filename:
@@ -71,13 +74,20 @@ def fill_backend(config: Message, artifacts: Collection[str]) -> None:
             config.backend, config.platform = found[0].backend, found[0].platform
     if not config.backend and not config.platform:
         _backend_of_model_name(config)
-    for known in _KNOWN:
-        if known.backend != config.backend:
-            continue
+    candidates = [known for known in _KNOWN if known.backend == config.backend]
+    # A backend with several formats: the file that is named, or lies there, tells which.
+    candidates.sort(key=lambda known: not _is_of(known, config.default_model_filename, artifacts))
+    for known in candidates:
         if not config.platform:
             config.platform = known.platform
         if known.platform == config.platform and not config.default_model_filename:
             config.default_model_filename = known.artifact
+
+
+def _is_of(known: _Known, file_name: str, artifacts: Collection[str]) -> bool:
+    if file_name:
+        return file_name.rpartition(".")[2] == known.artifact.rpartition(".")[2]
+    return known.artifact in artifacts
 
 
 def _backend_of_suffix(file_name: str) -> str:
@@ -103,11 +113,11 @@ def platform_backend(platform: str) -> str:
 
 
 def needs_signature(config: Message) -> bool:
-    """Whether auto-complete has anything to fill for an ONNX model."""
-    return config.backend == "onnxruntime" and not (len(config.input) and len(config.output))
+    """Whether auto-complete has anything to fill from a model's artifact."""
+    return config.backend in _INSPECTED and not (len(config.input) and len(config.output))
 
 
-def complete_onnx(config: Message, signature: ArtifactSignature, default_max_batch_rows: int) -> None:
+def complete_tensors(config: Message, signature: ArtifactSignature, default_max_batch_rows: int) -> None:
     """Tensors, batch size and batching from the artifact, where the configuration has none.
 
     Does nothing when both inputs and outputs are configured. Raises InvalidArgument when
@@ -117,17 +127,20 @@ def complete_onnx(config: Message, signature: ArtifactSignature, default_max_bat
     if not needs_signature(config):
         return
     if not signature.batches and config.max_batch_size > 0:
-        fixed = next(
-            tensor for tensor in signature.inputs + signature.outputs if not tensor.dims or tensor.dims[0] != -1
+        tensors = signature.inputs + signature.outputs
+        fixed = next((tensor for tensor in tensors if not tensor.dims or tensor.dims[0] != -1), None)
+        reason = (
+            f"tensor '{fixed.name}' has shape {list(fixed.dims)}, whose first dimension is not dynamic"
+            if fixed
+            else "the first dimensions of its tensors are different ones"
         )
         raise InvalidArgument(
             f"autofill failed for model '{config.name}': model does not support batching while non-zero "
-            f"max_batch_size is specified (tensor '{fixed.name}' has shape {list(fixed.dims)}, whose first dimension "
-            "is not dynamic); write max_batch_size: 0"
+            f"max_batch_size is specified ({reason}); write max_batch_size: 0"
         )
     if signature.batches:
         if config.max_batch_size == 0:
-            config.max_batch_size = default_max_batch_rows
+            config.max_batch_size = signature.max_rows or default_max_batch_rows
         if config.max_batch_size > 1 and config.WhichOneof("scheduling_choice") is None:
             config.dynamic_batching.SetInParent()
     batched = config.max_batch_size > 0

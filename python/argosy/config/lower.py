@@ -19,6 +19,8 @@ from argosy.config.warmup import WarmupSample
 from argosy.errors import ConfigError
 
 GRAPH_LEVEL = "optimization.graph.level"  # key under which backends find the graph level in "parameters"
+CUDA_GRAPHS = "optimization.cuda.graphs"  # likewise, "1" when asked for
+PROFILES = "instance_group.profile"  # likewise: JSON, group name -> profile indices
 
 
 def lower(config: ModelConfig, *, version: int, version_path: Path, model_path: Path) -> dict[str, Any]:
@@ -109,6 +111,11 @@ def _parameters(config: ModelConfig) -> dict[str, str]:
     optimization = config.message.optimization
     if optimization.HasField("graph"):
         parameters.setdefault(GRAPH_LEVEL, str(optimization.graph.level))
+    if optimization.cuda.graphs:
+        parameters.setdefault(CUDA_GRAPHS, "1")
+    profiles = {group.name: list(group.profile) for group in config.message.instance_group if len(group.profile)}
+    if profiles:
+        parameters.setdefault(PROFILES, json.dumps(profiles))
     return parameters
 
 

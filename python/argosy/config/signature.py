@@ -8,11 +8,17 @@ artifact disagree. No backend is imported here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from argosy.config.tensor_names import assign
 from argosy.config.tensors import CONFIG_NAMES, show_dims
+from argosy.errors import ArgosyError, Unsupported
+
+
+class NoSignature(Unsupported):
+    """The artifact's format does not say what its tensors are; a configuration has to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +32,27 @@ class TensorSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactSignature:
-    """The tensors in the artifact's own order."""
+    """The tensors in the artifact's own order.
+
+    `max_rows`: the largest batch the artifact was made for, 0 when that is open. `positional`: a configuration may
+    also call tensors by position, see config.tensor_names. `same_rows`: False when the dynamic leading dimensions are
+    known not to be one and the same.
+    """
 
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
+    max_rows: int = 0
+    positional: bool = False
+    same_rows: bool = True
 
     @property
     def batches(self) -> bool:
-        """Whether every tensor has a dynamic leading dimension: nothing else is taken for a batch."""
-        return all(tensor.dims and tensor.dims[0] == -1 for tensor in self.inputs + self.outputs)
+        """Whether every tensor has the same dynamic leading dimension: nothing else is taken for a batch."""
+        return self.same_rows and all(tensor.dims and tensor.dims[0] == -1 for tensor in self.inputs + self.outputs)
 
 
-# Artifact path and backend parameters -> signature. Raises ArgosyError when the artifact cannot be read.
+# Artifact path and backend parameters -> signature. Raises NoSignature when the format has none, another ArgosyError
+# when the artifact cannot be read.
 Inspector: TypeAlias = Callable[[Path, Mapping[str, str]], ArtifactSignature]
 
 
@@ -48,6 +63,11 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
     backend of the ecosystem.
     """
     name, rows = spec["name"], spec["max_batch_size"]
+    if signature.positional:
+        try:
+            signature = _renamed(spec, signature)
+        except ArgosyError as error:
+            return error.message
     if len(spec["inputs"]) != len(signature.inputs):
         return (
             f"unable to load model '{name}', configuration expects {len(spec['inputs'])} inputs, "
@@ -62,7 +82,24 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
             problem = _tensor_mismatch(name, rows, role, tensor, known)
             if problem:
                 return problem
+    if rows > signature.max_rows > 0:
+        return (
+            f"unable to load model '{name}', configuration expects max_batch_size {rows}, the model was made for "
+            f"batches of up to {signature.max_rows}"
+        )
     return ""
+
+
+def _renamed(spec: Mapping[str, Any], signature: ArtifactSignature) -> ArtifactSignature:
+    """The signature with the tensors that the configuration calls otherwise under its names."""
+
+    def tensors(role: str, own: tuple[TensorSignature, ...]) -> tuple[TensorSignature, ...]:
+        names = [tensor["name"] for tensor in spec[f"{role}s"]]
+        found = assign(names, [tensor.name for tensor in own], role=role, model=spec["name"], count=len(own))
+        called = dict(zip(found, names, strict=True))
+        return tuple(replace(tensor, name=called.get(at, tensor.name)) for at, tensor in enumerate(own))
+
+    return replace(signature, inputs=tensors("input", signature.inputs), outputs=tensors("output", signature.outputs))
 
 
 def _tensor_mismatch(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from argosy.config.capabilities import Capabilities
-from argosy.config.signature import Inspector, mismatch
+from argosy.config.signature import Inspector, NoSignature, mismatch
 from argosy.errors import ArgosyError, ConfigError
 from argosy.repository.layout import ModelDirectory, scan
 from argosy.repository.resolve import Resolver, artifact_of
@@ -76,6 +76,8 @@ def _judge(model: ModelDirectory, resolver: Resolver) -> list[Finding]:
         assert inspect is not None
         try:
             problem = mismatch(spec, inspect(artifact_of(spec), spec["parameters"]))
+        except NoSignature:
+            continue  # only loading tells whether such a configuration fits
         except ArgosyError as error:
             problem = error.message
         if problem:

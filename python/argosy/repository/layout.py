@@ -18,7 +18,14 @@ from argosy.errors import InvalidArgument, NotFound
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"[+-]?\d+")
 _NOT_VERSIONS = ("warmup", "initial_state", "configs")
-_MODEL_FILES = {".onnx": "onnxruntime", ".py": "python"}  # a single file of this kind is a model
+# A single file of this kind is a model.
+_MODEL_FILES = {
+    ".onnx": "onnxruntime",
+    ".plan": "tensorrt",
+    ".pt": "pytorch",
+    ".pt2": "pytorch",
+    ".py": "python",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

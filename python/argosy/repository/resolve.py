@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from argosy.config.autofill import complete_onnx, fill_backend, fill_name, needs_signature, normalise
+from argosy.config.autofill import complete_tensors, fill_backend, fill_name, needs_signature, normalise
 from argosy.config.capabilities import Capabilities
 from argosy.config.instances import fill_instances
 from argosy.config.json_text import parse_json
@@ -115,7 +115,7 @@ class Resolver:
         artifact = model.versions[version] / message.default_model_filename
         parameters = {key: message.parameters[key].string_value for key in message.parameters}
         try:
-            complete_onnx(message, inspect(artifact, parameters), self.default_max_batch_rows)
+            complete_tensors(message, inspect(artifact, parameters), self.default_max_batch_rows)
         except ConfigError:
             raise
         except ArgosyError as error:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from argosy.config import ArtifactSignature, Capabilities, TensorSignature, parse_json, parse_text, to_json
-from argosy.config.autofill import complete_onnx, fill_backend, fill_name, normalise
+from argosy.config.autofill import complete_tensors, fill_backend, fill_name, normalise
 from argosy.config.instances import fill_instances
 from argosy.errors import ArgosyError, ConfigError
 from argosy.protos import ModelConfig
@@ -23,7 +23,7 @@ def signature(*inputs: tuple[int, ...], outputs: tuple[tuple[int, ...], ...] = (
 
 def completed(text: str, found: ArtifactSignature, rows: int = 4):
     message = config(f'name: "m" backend: "onnxruntime" {text}')
-    complete_onnx(message, found, rows)
+    complete_tensors(message, found, rows)
     normalise(message)
     return message
 

@@ -1,0 +1,121 @@
+"""The backend `pytorch`: loads a program once per device for all its instances.
+
+Which of the three formats a file has is read from its content. What the configuration
+says is compared with what the file says before the model is served.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from argosy.backends.torch.exported import ExportedProgram
+from argosy.backends.torch.gpu import GpuInstance
+from argosy.backends.torch.instance import CpuInstance
+from argosy.backends.torch.packaged import PackagedProgram
+from argosy.backends.torch.plan import Plan, plan_for
+from argosy.backends.torch.program import Program, format_of
+from argosy.backends.torch.scripted import ScriptedProgram
+from argosy.backends.torch.settings import ProcessSettings, Settings, settings_from
+from argosy.backends.torch.values import accept_read_only_memory
+from argosy.config import ArtifactSignature, NoSignature, mismatch
+from argosy.errors import InvalidArgument, Unsupported
+
+_DEFAULTS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
+
+
+class TorchBackend:
+    """`pytorch`; `torch` is another name for it."""
+
+    def __init__(self) -> None:
+        accept_read_only_memory()
+        self._options: Mapping[str, str] = {}
+        self._process = ProcessSettings()
+
+    def configure(self, options: Mapping[str, str]) -> None:
+        """Server-wide defaults: INTRA_OP_THREAD_COUNT, INTER_OP_THREAD_COUNT."""
+        self._options = options
+
+    def inspect(self, artifact: Path, parameters: Mapping[str, str]) -> ArtifactSignature:
+        """The program's own inputs and outputs. Raises NoSignature for the formats that keep none."""
+        return _open(artifact, "cpu", 1).signature()
+
+    def load(self, spec: Mapping[str, Any], slot: Mapping[str, Any]) -> _Model:
+        """Raises InvalidArgument when file, parameters and configuration do not fit each other."""
+        artifact = Path(spec["path"]) / spec["artifact"]
+        if not artifact.exists():
+            raise InvalidArgument(f"unable to find '{artifact}' for model instance '{slot['name']}'")
+        defaults = {key: self._options[key] for key in _DEFAULTS if key in self._options}
+        settings = settings_from({**defaults, **spec["parameters"]})
+        self._process.apply(spec["name"], settings.process_wide)
+        device = _device_of(spec["name"], slot)
+        program = _open(artifact, device, int(slot["instances"]))
+        try:
+            problem = mismatch(spec, program.signature())
+        except NoSignature:
+            problem = ""
+        if problem:
+            raise InvalidArgument(problem)
+        return _Model(spec, settings, artifact, plan_for(spec, program), {device: program})
+
+
+class _Model:
+    """One program per device. Thread: any; loaders ask for instances at once."""
+
+    def __init__(
+        self, spec: Mapping[str, Any], settings: Settings, artifact: Path, plan: Plan, programs: dict[str, Program]
+    ) -> None:
+        self._spec, self._settings, self._artifact, self._plan = spec, settings, artifact, plan
+        self._programs = programs
+        self._lock = threading.Lock()
+        self._taken: set[str] = set()  # devices whose first program has an owner
+
+    def make_instance(self, slot: Mapping[str, Any]) -> CpuInstance | GpuInstance:
+        device = _device_of(self._spec["name"], slot)
+        program = self._program_on(device, int(slot["instances"]))
+        if device == "cpu":
+            return CpuInstance(self._plan, program, self._settings, slot)
+        return GpuInstance(self._plan, program, self._settings, slot, device)
+
+    def _program_on(self, device: str, instances: int) -> Program:
+        with self._lock:
+            if device not in self._programs:
+                self._programs[device] = _open(self._artifact, device, instances)
+            shared = self._programs[device]
+            first = device not in self._taken
+            self._taken.add(device)
+        # A program that changes itself cannot be in two threads at once.
+        return shared if first or (self._settings.weight_sharing and not shared.stateful) else shared.copy()
+
+
+def _open(artifact: Path, device: str, instances: int) -> Program:
+    kind = format_of(artifact)
+    if kind == "script":
+        return ScriptedProgram.load(artifact, device)
+    if kind == "export":
+        return ExportedProgram.load(artifact, device)
+    return PackagedProgram(artifact, device, max(instances, 1))
+
+
+def _device_of(model: str, slot: Mapping[str, Any]) -> str:
+    """ "cpu" or "cuda:N". Raises Unsupported when this machine or this PyTorch has no such GPU."""
+    if slot["kind"] == "cpu":
+        return "cpu"
+    found = torch.cuda.is_available()
+    if slot["kind"] == "model":
+        if not found:
+            return "cpu"
+        raise Unsupported(f"model '{model}': KIND_MODEL is not served on a machine with GPUs; use KIND_GPU or KIND_CPU")
+    if not found:
+        raise Unsupported(
+            f"model '{model}': kind KIND_GPU, but PyTorch {torch.__version__} finds no GPU on this machine; "
+            "use kind: KIND_CPU"
+        )
+    device = max(int(slot["device"]), 0)
+    if device >= torch.cuda.device_count():
+        raise Unsupported(f"model '{model}': GPU {device} was asked for, there are {torch.cuda.device_count()}")
+    return f"cuda:{device}"

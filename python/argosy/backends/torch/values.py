@@ -1,0 +1,103 @@
+"""Values across the border between batches and PyTorch, without a copy where none is needed.
+
+Inputs are tensors over the received bytes; outputs are handed on as the memory that
+PyTorch wrote. BF16, which numpy has not, crosses as 16-bit words. Strings are UTF-8
+text in PyTorch and bytes outside.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from argosy.backends.contract import Batch
+from argosy.config.tensors import CONFIG_NAMES
+from argosy.errors import Internal, InvalidArgument
+
+TORCH_TYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "UINT8": torch.uint8,
+    "UINT16": torch.uint16,
+    "UINT32": torch.uint32,
+    "UINT64": torch.uint64,
+    "INT8": torch.int8,
+    "INT16": torch.int16,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "FP16": torch.float16,
+    "BF16": torch.bfloat16,
+    "FP32": torch.float32,
+    "FP64": torch.float64,
+}
+WIRE_TYPES = {dtype: name for name, dtype in TORCH_TYPES.items()}
+
+
+def accept_read_only_memory() -> None:
+    """Uses up PyTorch's warning about read-only arrays, which it gives once per process.
+
+    Received bytes are read-only on purpose; programs that write to their inputs get copies.
+    """
+    array = np.zeros(1, dtype=np.uint8)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(array)
+
+
+def input_tensor(batch: Batch, index: int, dtype: str) -> torch.Tensor | None:
+    """A tensor over the batch's own memory, of shape [rows, ...]; None for an optional input nobody sent."""
+    array = batch.input(index)
+    if array is None:
+        return None
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if dtype == "BF16" else tensor
+
+
+def input_texts(batch: Batch, index: int, name: str) -> list[str] | None:
+    """The elements of a BYTES input in order. Raises InvalidArgument when one is not UTF-8."""
+    array = batch.input(index)
+    if array is None:
+        return None
+    try:
+        return [item.decode() for item in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"input '{name}': PyTorch takes strings as UTF-8 text, and an element is not: {error}"
+        ) from None
+
+
+def give_output(batch: Batch, model: str, name: str, dtype: str, value: Any, *, batched: bool) -> None:
+    """Hands one result over, of the configured wire type `dtype`; texts of a batch become one column.
+
+    Raises InvalidArgument when it has another type than the configuration says, Internal when it is no tensor.
+    """
+    if dtype == "BYTES":
+        _give_texts(batch, model, name, value, batched=batched)
+        return
+    if not isinstance(value, torch.Tensor):
+        raise Internal(
+            f"model '{model}', output '{name}': expected a tensor, the model returned {type(value).__name__}"
+        )
+    if value.dtype != TORCH_TYPES[dtype]:
+        found = CONFIG_NAMES.get(WIRE_TYPES.get(value.dtype, ""), str(value.dtype))
+        raise InvalidArgument(
+            f"model '{model}': configuration expects datatype {CONFIG_NAMES[dtype]} for output '{name}', "
+            f"model provides {found}"
+        )
+    if value.layout != torch.strided:
+        raise Internal(f"model '{model}', output '{name}': a tensor of layout {value.layout} cannot be sent")
+    value = value.detach().resolve_conj().resolve_neg().contiguous()
+    batch.set_output(name, (value.view(torch.uint16) if dtype == "BF16" else value).numpy())
+
+
+def _give_texts(batch: Batch, model: str, name: str, value: Any, *, batched: bool) -> None:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise Internal(
+            f"model '{model}', output '{name}': expected List[str], the model returned {type(value).__name__}"
+        )
+    array = np.empty(len(value), dtype=object)
+    array[:] = [text.encode() for text in value]
+    batch.set_output(name, array.reshape(-1, 1) if batched else array)

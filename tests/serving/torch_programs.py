@@ -1,0 +1,97 @@
+"""Small PyTorch programs, as files of the formats that are served, each for one property."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035 (TorchScript reads these)
+
+import torch
+
+
+class AddSub(torch.nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:  # noqa: UP006
+        return a + b, a - b
+
+
+class Same(torch.nn.Module):
+    """Gives its input back: the response is cut from the request's own bytes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Dictionary(torch.nn.Module):
+    def forward(self, tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:  # noqa: UP006
+        return {"sum": tensors["left"] + tensors["right"], "product": tensors["left"] * tensors["right"]}
+
+
+class Texts(torch.nn.Module):
+    def forward(self, texts: List[str], repeat: torch.Tensor) -> Tuple[List[str], torch.Tensor]:  # noqa: UP006
+        return [text.upper() for text in texts], repeat * len(texts)
+
+
+class Shift(torch.nn.Module):
+    """An optional tensor and a number."""
+
+    def forward(self, x: torch.Tensor, by: Optional[torch.Tensor] = None, times: int = 2) -> torch.Tensor:  # noqa: UP045
+        return x * times if by is None else x * times + by
+
+
+class WritesInput(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x.view(-1).add_(1.0)
+        return x * y
+
+
+class WritesDictionary(torch.nn.Module):
+    def forward(self, tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:  # noqa: UP006
+        tensors["x"].add_(1.0)
+        return {"y": tensors["x"]}
+
+
+class Counts(torch.nn.Module):
+    """Keeps state: how many rows it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += x.shape[0]
+        return x + self.seen
+
+
+class Wrong(torch.nn.Module):
+    """Fails in an operator for some shapes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(x.shape[0], 3)
+
+
+class Scores(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        scores = self.layer(x) * mask
+        return {"scores": scores, "best": scores.argmax(-1)}
+
+
+def script(module: torch.nn.Module, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.jit.save(torch.jit.script(module.eval()), str(path))
+    return path
+
+
+def export(module: torch.nn.Module, example: tuple[Any, ...], shapes: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=shapes), path)
+    return path
+
+
+def exported_scores(path: Path, most: int | None = None) -> Path:
+    rows = torch.export.Dim("rows", max=most) if most else torch.export.Dim("rows")
+    shapes = {"x": {0: rows}, "mask": {0: rows}}
+    return export(Scores(), (torch.randn(2, 4), torch.ones(2, 1)), shapes, path)
