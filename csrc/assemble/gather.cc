@@ -64,11 +64,14 @@ Result<Tensor> join_input(const model::ModelSpec& spec, std::size_t input, Bytes
 
 }  // namespace
 
-Status gather(const model::ModelSpec& spec, BytesPool& pool, backend::Batch& batch) {
+void begin_batch(const model::ModelSpec& spec, backend::Batch& batch) {
   batch.rows = 0;
   for (const RequestPtr& request : batch.requests) batch.rows += request->rows;
   mark_wanted(spec, batch);
+}
 
+Status gather(const model::ModelSpec& spec, BytesPool& pool, backend::Batch& batch) {
+  begin_batch(spec, batch);
   batch.inputs.clear();
   batch.inputs.reserve(spec.inputs.size());
   std::vector<device::Memory> parts;

@@ -19,6 +19,9 @@
 
 namespace argosy::assemble {
 
+// What every way of assembling begins with: batch.rows and batch.wanted.
+void begin_batch(const model::ModelSpec& spec, backend::Batch& batch);
+
 // resource_exhausted: no memory for the batch. unsupported: tensors in device memory
 // cannot be joined by the host.
 Status gather(const model::ModelSpec& spec, BytesPool& pool, backend::Batch& batch);

@@ -1,0 +1,207 @@
+#include "assemble/device_pipeline.h"
+
+#include <cassert>
+#include <cstring>
+
+#include "assemble/output_plan.h"
+
+namespace argosy::assemble {
+
+using device::Direction;
+using device::EventPtr;
+using device::Memory;
+using device::Stream;
+
+Result<std::unique_ptr<DevicePipeline>> DevicePipeline::make(DeviceResources resources, PipelineOptions options) {
+  std::unique_ptr<DevicePipeline> made(new DevicePipeline(std::move(resources), options));
+  for (auto* stream : {&made->copy_in_, &made->compute_, &made->copy_out_}) {
+    auto one = made->resources_.device->make_stream();
+    if (!one.ok()) return one.status();
+    *stream = *std::move(one);
+  }
+  return made;
+}
+
+Flight::~Flight() {
+  if (!collected_ && pipeline_.options_.ordering.drain_before_giving_up) pipeline_.drain();
+}
+
+// A flight that fails may have enqueued anything on any stream. This waits for the
+// flights beside it too; it is not the usual way.
+void DevicePipeline::drain() {
+  for (Stream* stream : {copy_in_.get(), compute_.get(), copy_out_.get()}) {
+    // A device in passing trouble must not make us give memory away that it still uses.
+    for (int attempt = 0; attempt < 16; ++attempt) {
+      const auto reached = recorded(*stream);
+      if (reached.ok() && (*reached)->wait().ok()) break;
+    }
+  }
+}
+
+// An event per step and batch: making one costs about what reusing one would.
+Result<EventPtr> DevicePipeline::recorded(Stream& stream) {
+  auto event = resources_.device->make_event();
+  if (!event.ok()) return event.status();
+  if (auto status = stream.record(**event); !status.ok()) return status;
+  return event;
+}
+
+Status DevicePipeline::fill_block(Flight& flight, InputPlan& plan) {
+  std::byte* const block = flight.block_.data();
+  if (plan.staging_bytes > 0) {
+    auto staging = resources_.pinned->take(plan.staging_bytes);
+    if (!staging.ok()) return staging.status();
+    flight.staging_ = *std::move(staging);
+    for (const auto& stage : plan.staged) {
+      std::byte* const to = flight.staging_.data() + stage.at;
+      if (stage.zeros > 0) std::memset(to, 0, stage.zeros);
+      if (!stage.from.empty()) std::memcpy(to, stage.from.data(), stage.from.size());
+    }
+  }
+  for (const auto& stretch : plan.stretches) {
+    auto status = copy_in_->copy(block + stretch.at, flight.staging_.data() + stretch.staged_at, stretch.bytes,
+                                 Direction::to_device);
+    if (!status.ok()) return status;
+  }
+  for (auto& part : plan.direct) {
+    auto status = copy_in_->copy(block + part.at, part.from.data(), part.from.size(), Direction::to_device);
+    if (!status.ok()) return status;
+    if (options_.ordering.keep_received_until_copied) flight.received_.push_back(std::move(part.from));
+  }
+  std::vector<device::Piece> pieces;
+  pieces.reserve(plan.on_device.size());
+  for (auto& part : plan.on_device) {
+    pieces.push_back({block + part.at, part.from.data(), part.from.size()});
+    if (options_.ordering.keep_received_until_copied) flight.received_.push_back(std::move(part.from));
+  }
+  if (!pieces.empty()) {
+    if (auto status = copy_in_->move(pieces); !status.ok()) return status;
+  }
+  for (const auto& zeros : plan.zeros) {
+    if (auto status = copy_in_->fill(block + zeros.at, 0, zeros.bytes); !status.ok()) return status;
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts> inputs) {
+  auto plan = plan_inputs(inputs, {options_.direct_bytes, resources_.device->properties().ordinal});
+  if (!plan.ok()) return plan.status();
+
+  std::unique_ptr<Flight> flight(new Flight(*this));
+  if (plan->block_bytes > 0) {
+    auto block = resources_.memory->take_for(*copy_in_, plan->block_bytes);
+    if (!block.ok()) return block.status();
+    flight->block_ = *std::move(block);
+  }
+  if (auto status = fill_block(*flight, *plan); !status.ok()) return status;
+  auto loaded = recorded(*copy_in_);
+  if (!loaded.ok()) return loaded.status();
+  flight->loaded_ = *std::move(loaded);
+  if (options_.ordering.compute_after_copy_in) {
+    if (auto status = compute_->wait(*flight->loaded_); !status.ok()) return status;
+  }
+  if (flight->staging_) {
+    if (options_.ordering.stage_after_copy_in) flight->staging_.fence(flight->loaded_);
+    flight->staging_.give_back();
+  }
+  flight->inputs_.reserve(plan->inputs.size());
+  for (const auto& place : plan->inputs) {
+    // No owner: the flight's lease holds the block until unload().
+    flight->inputs_.emplace_back(nullptr, flight->block_.data() + place.at, place.bytes, resources_.device->place());
+  }
+  return flight;
+}
+
+Result<std::vector<std::byte*>> DevicePipeline::reserve(Flight& flight, std::span<const std::size_t> bytes) {
+  assert(!flight.reserved_);
+  constexpr std::size_t kAlignment = 256;
+  std::vector<std::size_t> begins;
+  begins.reserve(bytes.size());
+  std::size_t at = 0;
+  for (const std::size_t each : bytes) {
+    at = (at + kAlignment - 1) / kAlignment * kAlignment;
+    begins.push_back(at);
+    at += each;
+  }
+  auto block = resources_.memory->take_for(*compute_, at);
+  if (!block.ok()) return block.status();
+  flight.reserved_ = *std::move(block);
+  std::vector<std::byte*> places;
+  places.reserve(begins.size());
+  for (const std::size_t begin : begins) places.push_back(flight.reserved_.data() + begin);
+  return places;
+}
+
+Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outputs) {
+  const auto plan = plan_outputs(outputs, {flight.reserved_.data(), flight.reserved_.size()}, options_.direct_bytes);
+  flight.begins_ = plan.begins;
+  if (plan.pack_bytes > 0) {
+    auto pack = resources_.memory->take_for(*compute_, plan.pack_bytes);
+    if (!pack.ok()) return pack.status();
+    flight.pack_ = *std::move(pack);
+    std::vector<device::Piece> pieces;
+    pieces.reserve(plan.packed.size());
+    for (const auto& one : plan.packed) pieces.push_back({flight.pack_.data() + one.at, one.from, one.bytes});
+    if (auto status = compute_->move(pieces); !status.ok()) return status;
+  }
+  auto computed = recorded(*compute_);
+  if (!computed.ok()) return computed.status();
+  flight.computed_ = *std::move(computed);
+  if (options_.ordering.copy_out_after_compute) {
+    if (auto status = copy_out_->wait(*flight.computed_); !status.ok()) return status;
+  }
+  if (plan.host_bytes > 0) {
+    auto host = resources_.pinned->take(plan.host_bytes);
+    if (!host.ok()) return host.status();
+    flight.host_ = *std::move(host);
+  }
+  for (const auto& copy : plan.copies) {
+    const std::byte* const from = copy.from == nullptr ? flight.pack_.data() : copy.from;
+    auto status = copy_out_->copy(flight.host_.data() + copy.at, from, copy.bytes, Direction::to_host);
+    if (!status.ok()) return status;
+  }
+  auto arrived = recorded(*copy_out_);
+  if (!arrived.ok()) return arrived.status();
+  flight.arrived_ = *std::move(arrived);
+  return {};
+}
+
+Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs) {
+  assert(!flight.arrived_);
+  if (auto status = copy_outputs(flight, outputs); !status.ok()) return status;
+  flight.sizes_.reserve(outputs.size());
+  for (const Memory& output : outputs) flight.sizes_.push_back(output.size());
+  if (options_.ordering.keep_returned_until_copied) flight.returned_ = std::move(outputs);
+
+  // The next batch may take the blocks from here on; its stream waits for the fences.
+  if (options_.ordering.copy_in_after_compute && flight.block_) flight.block_.fence(flight.computed_);
+  flight.block_.give_back();
+  for (device::Lease* lease : {&flight.reserved_, &flight.pack_}) {
+    if (options_.ordering.compute_after_copy_out && *lease) lease->fence(flight.arrived_);
+    lease->give_back();
+  }
+  return {};
+}
+
+Result<std::vector<Memory>> DevicePipeline::collect(Flight& flight) {
+  assert(flight.arrived_ && !flight.collected_);
+  if (options_.ordering.read_after_copy_out) {
+    if (auto status = flight.arrived_->wait(); !status.ok()) return status;
+  }
+  flight.collected_ = true;
+  flight.received_.clear();
+  flight.returned_.clear();
+  std::vector<Memory> outputs;
+  outputs.reserve(flight.sizes_.size());
+  if (!flight.host_) {
+    outputs.resize(flight.sizes_.size());
+    return outputs;
+  }
+  const Memory whole = std::move(flight.host_).share(flight.host_.size());
+  for (std::size_t i = 0; i < flight.sizes_.size(); ++i) {
+    outputs.push_back(whole.slice(flight.begins_[i], flight.sizes_[i]));
+  }
+  return outputs;
+}
+
+}  // namespace argosy::assemble
