@@ -26,19 +26,30 @@ void Timeline::finish_stream(std::size_t stream) {
   changed_.notify_all();
 }
 
-bool Timeline::runnable(const State& state, const Lane& lane) {
+bool Timeline::due(const State& state, const Lane& lane) {
   if (lane.pending.empty() || lane.done >= lane.permitted) return false;
   const auto& after = lane.pending.front().after;
   return !after || state.lanes[after->stream].done >= after->operations;
 }
 
+bool Timeline::runnable(const State& state, std::size_t stream) const {
+  if (!due(state, state.lanes[stream])) return false;
+  if (pace_ == Pace::free) return true;
+  if (state.running) return false;
+  for (std::size_t before = 0; before < stream; ++before) {
+    if (due(state, state.lanes[before])) return false;
+  }
+  return true;
+}
+
 std::optional<std::function<void()>> Timeline::next(std::size_t stream) {
   auto state = state_.lock();
   Lane& lane = state->lanes[stream];
-  while (!runnable(*state, lane)) {
+  while (!runnable(*state, stream)) {
     if (state->stopped || (lane.closed && lane.pending.empty())) return std::nullopt;
     state.wait(changed_);
   }
+  state->running = true;
   return std::move(lane.pending.front().work);
 }
 
@@ -46,6 +57,7 @@ void Timeline::run(std::size_t stream) {
   while (auto work = next(stream)) {
     if (*work) (*work)();
     auto state = state_.lock();
+    state->running = false;
     state->lanes[stream].pending.pop_front();
     ++state->lanes[stream].done;
     changed_.notify_all();

@@ -9,7 +9,8 @@
 // outside lets a random stretch of one stream run, the same for the same seed. At
 // pace `free` the threads run as they like.
 //
-// Thread: any. With one thread calling, `late` and `seeded` repeat exactly.
+// Thread: any. With one thread calling, `late` and `seeded` repeat exactly: operations
+// run one at a time, those of the stream made first before others.
 
 #include <condition_variable>
 #include <cstdint>
@@ -66,11 +67,13 @@ class Timeline {
     explicit State(std::uint64_t seed) : random(seed) {}
     std::deque<Lane> lanes;  // never moved
     std::mt19937_64 random;
+    bool running = false;  // an operation is; at pace `free` it means nothing
     bool stopped = false;
   };
   using Lock = Guarded<State>::Lock;
 
-  static bool runnable(const State& state, const Lane& lane);
+  static bool due(const State& state, const Lane& lane);
+  bool runnable(const State& state, std::size_t stream) const;
   std::optional<std::function<void()>> next(std::size_t stream);  // blocks; nothing: the stream is over
   void run(std::size_t stream);
   void add(std::size_t stream, Operation operation);
