@@ -19,12 +19,13 @@ std::uint32_t rows_of(const Pending& item) { return std::max(1u, item.rows); }
 
 }  // namespace
 
-DynamicBatcher::DynamicBatcher(const model::ModelSpec& spec)
+DynamicBatcher::DynamicBatcher(const model::ModelSpec& spec, std::size_t instances)
     : max_rows_(std::max(1u, spec.max_batch_rows)),
       largest_preferred_(preferred_of(spec, max_rows_).back()),
       preferred_rows_(preferred_of(spec, max_rows_)),
       delay_(spec.batching->max_queue_delay),
       queue_(*spec.batching) {
+  if (delay_ == Micros(0) && preferred_rows_ == std::vector{max_rows_}) flow_.emplace(instances);
   for (std::uint32_t i = 0; i < spec.inputs.size(); ++i) {
     const bool shapes_differ = is_open(spec.inputs[i].dims) && !spec.inputs[i].ragged;
     if (!shapes_differ && !spec.inputs[i].optional) continue;
@@ -33,7 +34,16 @@ DynamicBatcher::DynamicBatcher(const model::ModelSpec& spec)
   }
 }
 
-Decision DynamicBatcher::next(std::size_t, TimePoint now) {
+Status DynamicBatcher::push(Pending&& item, TimePoint now) {
+  const std::uint32_t rows = rows_of(item);
+  Status status = queue_.push(std::move(item), now);
+  if (flow_ && status.ok()) flow_->arrived(rows, now);
+  return status;
+}
+
+Decision DynamicBatcher::next(std::size_t instance, TimePoint now) {
+  const bool closing = now == TimePoint::max();
+  if (flow_ && !closing) flow_->came_back(instance, now);
   queue_.settle(now);
   for (;;) {
     const bool resumed = forming_.requests > 0;
@@ -43,14 +53,19 @@ Decision DynamicBatcher::next(std::size_t, TimePoint now) {
     const TimePoint due = after(forming_.oldest, delay_);
     const bool overdue = delay_ > Micros(0) && now >= due;
     std::size_t ripe = 0;
-    if (forming_.preferred != 0 && !overdue) {
+    if (flow_ && !closing && !forming_.closed) {
+      const Flow::Advice advice = flow_->advise(forming_.rows, max_rows_, now);
+      // Not for a request whose time would be up.
+      if (advice.hold_until > now && queue_.next_deadline() > advice.hold_until) return WaitUntil{advice.hold_until};
+      ripe = requests_within(advice.rows);
+    } else if (forming_.preferred != 0 && !overdue) {
       ripe = forming_.preferred;
     } else if (forming_.closed || forming_.rows >= largest_preferred_ || overdue || delay_ == Micros(0)) {
       ripe = forming_.requests;
     }
     if (ripe == 0) return WaitUntil{due};
     // What an earlier call walked may have been cancelled since: only running needs to know.
-    if (!resumed || !drop_cancelled()) return run(ripe);
+    if (!resumed || !drop_cancelled()) return run(instance, ripe, now);
   }
 }
 
@@ -117,15 +132,39 @@ bool DynamicBatcher::is_preferred(std::uint32_t rows) const {
   return std::binary_search(preferred_rows_.begin(), preferred_rows_.end(), rows);
 }
 
-Decision DynamicBatcher::run(std::size_t requests) {
+std::vector<Dropped> DynamicBatcher::expired(TimePoint now) {
+  auto dropped = queue_.take_dropped(now);
+  if (flow_) {
+    for (const Dropped& one : dropped) flow_->left(rows_of(one.item));
+  }
+  return dropped;
+}
+
+// How many of the walked requests fit into `rows`; at least one.
+std::size_t DynamicBatcher::requests_within(std::uint32_t rows) const {
+  if (forming_.rows <= rows) return forming_.requests;
+  std::size_t count = 0;
+  std::uint64_t sum = 0;
+  for (auto place = forming_.first; count < forming_.requests; place = queue_.after_place(place)) {
+    sum += rows_of(queue_.at(place));
+    if (sum > rows && count > 0) break;
+    ++count;
+  }
+  return count;
+}
+
+Decision DynamicBatcher::run(std::size_t instance, std::size_t requests, TimePoint now) {
   RunBatch batch;
   batch.items.reserve(requests);
+  std::uint32_t rows = 0;
   auto place = forming_.first;
   for (std::size_t i = 0; i < requests; ++i) {
     const auto following = queue_.after_place(place);
     batch.items.push_back(queue_.remove(place));
+    rows += rows_of(batch.items.back());
     place = following;
   }
+  if (flow_ && now != TimePoint::max()) flow_->started(instance, rows, now);
   forming_ = {.epoch = queue_.epoch()};
   return batch;
 }

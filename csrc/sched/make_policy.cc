@@ -5,8 +5,8 @@
 
 namespace argosy::sched {
 
-std::unique_ptr<Policy> make_policy(const model::ModelSpec& spec, std::size_t) {
-  if (spec.batching) return std::make_unique<DynamicBatcher>(spec);
+std::unique_ptr<Policy> make_policy(const model::ModelSpec& spec, std::size_t instances) {
+  if (spec.batching) return std::make_unique<DynamicBatcher>(spec, instances);
   return std::make_unique<Fifo>();
 }
 

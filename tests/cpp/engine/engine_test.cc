@@ -51,6 +51,29 @@ TEST_F(EngineTest, BatchesWhatCameWhileTheInstanceWasBusy) {
   EXPECT_EQ(sums.batches.at(8).compute_infer.count, 2u);
 }
 
+TEST_F(EngineTest, ASleepingInstanceIsWokenOnceForAllThatWasSubmitted) {
+  load(spec());
+  const auto model = *engine->find("m");
+  OwedWakes owed;
+  // The second round finds the instance asleep again, or on its way there.
+  for (std::int32_t round = 0; round < 3; ++round) {
+    std::size_t before = answers->count();
+    for (std::int32_t i = 0; i < 8; ++i) engine->submit(model, request(round * 8 + i, answers), &owed);
+    owed.pay();
+    EXPECT_FALSE(owed.any());
+    answers->wait_for(before + 8);
+  }
+  EXPECT_EQ(answers->most_times(), 1u);
+}
+
+TEST_F(EngineTest, WhatIsOwedTooLongIsPaidByTheNextSubmit) {
+  load(spec());
+  const auto model = *engine->find("m");
+  OwedWakes owed;
+  for (std::int32_t i = 0; answers->count() == 0; ++i) engine->submit(model, request(i, answers), &owed);
+  owed.pay();
+}
+
 TEST_F(EngineTest, ADeadlineIsKeptWhileTheOnlyInstanceIsBusy) {
   load(spec("m", "held"));
   submit(request(0, answers));

@@ -10,14 +10,14 @@ model::QueuePolicy policy(model::TimeoutAction action, Micros timeout, std::uint
 }
 
 TEST(DynamicBatcher, WithoutADelayRunsWhatIsThereAtOnce) {
-  DynamicBatcher batcher(batching_model(8));
+  DynamicBatcher batcher(batching_model(8), 1);
   EXPECT_TRUE(waits_for_work(batcher.next(0, at(0us))));
   ASSERT_TRUE(batcher.push(request("a"), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), Ids{"a"});
 }
 
 TEST(DynamicBatcher, WaitsForCompanyUntilTheOldestRequestIsDue) {
-  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = 100us}));
+  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = 100us}), 1);
   ASSERT_TRUE(batcher.push(request("a"), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b", {.arrived = 60us}), at(60us)).ok());
 
@@ -26,13 +26,13 @@ TEST(DynamicBatcher, WaitsForCompanyUntilTheOldestRequestIsDue) {
 }
 
 TEST(DynamicBatcher, AFullBatchDoesNotWait) {
-  DynamicBatcher batcher(batching_model(2, {.max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(2, {.max_queue_delay = Micros(1h)}), 1);
   for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), (Ids{"a", "b"}));
 }
 
 TEST(DynamicBatcher, ARequestThatDoesNotFitClosesTheBatchAndIsNotOvertaken) {
-  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = Micros(1h)}), 1);
   ASSERT_TRUE(batcher.push(request("a", {.rows = 3}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b", {.rows = 2}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("c", {.rows = 1}), at(0us)).ok());
@@ -40,7 +40,7 @@ TEST(DynamicBatcher, ARequestThatDoesNotFitClosesTheBatchAndIsNotOvertaken) {
 }
 
 TEST(DynamicBatcher, ABacklogRunsTheLargestReachablePreferredSize) {
-  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2, 4}}));
+  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2, 4}}), 1);
   for (const char* id : {"a", "b", "c", "d", "e", "f", "g"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), (Ids{"a", "b", "c", "d"}));
   EXPECT_EQ(ids(batcher.next(0, at(0us))), (Ids{"e", "f"}));
@@ -48,7 +48,7 @@ TEST(DynamicBatcher, ABacklogRunsTheLargestReachablePreferredSize) {
 }
 
 TEST(DynamicBatcher, APreferredSizeReachedDoesNotWaitForTheDelay) {
-  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {3}, .max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {3}, .max_queue_delay = Micros(1h)}), 1);
   for (const char* id : {"a", "b"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_TRUE(std::holds_alternative<WaitUntil>(batcher.next(0, at(0us))));
   ASSERT_TRUE(batcher.push(request("c"), at(1us)).ok());
@@ -56,20 +56,20 @@ TEST(DynamicBatcher, APreferredSizeReachedDoesNotWaitForTheDelay) {
 }
 
 TEST(DynamicBatcher, AnOverdueBatchTakesAllThatFitsWhateverIsPreferred) {
-  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2}, .max_queue_delay = 10us}));
+  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2}, .max_queue_delay = 10us}), 1);
   for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(10us))), (Ids{"a", "b", "c"}));
 }
 
 TEST(DynamicBatcher, ARequestLargerThanEveryPreferredSizeRunsAlone) {
-  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2}, .max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(8, {.preferred_rows = {2}, .max_queue_delay = Micros(1h)}), 1);
   ASSERT_TRUE(batcher.push(request("a", {.rows = 5}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b"), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), Ids{"a"});
 }
 
 TEST(DynamicBatcher, RequestsOfDifferentShapesDoNotShareABatch) {
-  DynamicBatcher batcher(batching_model(8));
+  DynamicBatcher batcher(batching_model(8), 1);
   ASSERT_TRUE(batcher.push(request("a", {.width = 4}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b", {.width = 5}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("c", {.width = 5}), at(0us)).ok());
@@ -80,28 +80,28 @@ TEST(DynamicBatcher, RequestsOfDifferentShapesDoNotShareABatch) {
 TEST(DynamicBatcher, ARaggedInputMayDifferInShape) {
   auto spec = batching_model(8);
   spec.inputs[0].ragged = true;
-  DynamicBatcher batcher(spec);
+  DynamicBatcher batcher(spec, 1);
   ASSERT_TRUE(batcher.push(request("a", {.width = 4}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b", {.width = 5}), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), (Ids{"a", "b"}));
 }
 
 TEST(DynamicBatcher, RequestsWithDifferentOptionalInputsDoNotShareABatch) {
-  DynamicBatcher batcher(batching_model(8));
+  DynamicBatcher batcher(batching_model(8), 1);
   ASSERT_TRUE(batcher.push(request("a"), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b", {.with_optional = true}), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), Ids{"a"});
 }
 
 TEST(DynamicBatcher, AModelThatDoesNotBatchQueuesAndRunsOneByOne) {
-  DynamicBatcher batcher(batching_model(0, {.max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(0, {.max_queue_delay = Micros(1h)}), 1);
   for (const char* id : {"a", "b"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(0us))), Ids{"a"});
   EXPECT_EQ(ids(batcher.next(0, at(0us))), Ids{"b"});
 }
 
 TEST(DynamicBatcher, LevelOneRunsBeforeLevelTwoAndAnUnknownLevelIsTheDefault) {
-  DynamicBatcher batcher(batching_model(1, {.priority_levels = 3, .default_priority = 2}));
+  DynamicBatcher batcher(batching_model(1, {.priority_levels = 3, .default_priority = 2}), 1);
   ASSERT_TRUE(batcher.push(request("third", {.priority = 3}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("unnamed", {.priority = 0}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("beyond", {.priority = 9}), at(0us)).ok());
@@ -110,7 +110,7 @@ TEST(DynamicBatcher, LevelOneRunsBeforeLevelTwoAndAnUnknownLevelIsTheDefault) {
 }
 
 TEST(DynamicBatcher, AHigherLevelJoinsTheFrontOfABatchThatIsWaiting) {
-  DynamicBatcher batcher(batching_model(2, {.max_queue_delay = 50us, .priority_levels = 2, .default_priority = 2}));
+  DynamicBatcher batcher(batching_model(2, {.max_queue_delay = 50us, .priority_levels = 2, .default_priority = 2}), 1);
   ASSERT_TRUE(batcher.push(request("low"), at(0us)).ok());
   EXPECT_EQ(std::get<WaitUntil>(batcher.next(0, at(1us))).when, at(50us));
   ASSERT_TRUE(batcher.push(request("high", {.arrived = 2us, .priority = 1}), at(2us)).ok());
@@ -118,7 +118,7 @@ TEST(DynamicBatcher, AHigherLevelJoinsTheFrontOfABatchThatIsWaiting) {
 }
 
 TEST(DynamicBatcher, AFullQueueRefusesAndLeavesTheRequestWithTheCaller) {
-  DynamicBatcher batcher(batching_model(4, {.default_policy = {.max_queue_size = 2}}));
+  DynamicBatcher batcher(batching_model(4, {.default_policy = {.max_queue_size = 2}}), 1);
   for (const char* id : {"a", "b"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   auto refused = request("7");
   EXPECT_EQ(batcher.push(std::move(refused), at(0us)), unavailable("[request id: 7] Exceeds maximum queue size"));
@@ -131,7 +131,8 @@ TEST(DynamicBatcher, EachLevelHasItsOwnLimit) {
   DynamicBatcher batcher(batching_model(4, {.priority_levels = 2,
                                             .default_priority = 2,
                                             .default_policy = {.max_queue_size = 1},
-                                            .level_policies = {{1, {.max_queue_size = 2}}}}));
+                                            .level_policies = {{1, {.max_queue_size = 2}}}}),
+                         1);
   EXPECT_TRUE(batcher.push(request("a", {.priority = 1}), at(0us)).ok());
   EXPECT_TRUE(batcher.push(request("b", {.priority = 1}), at(0us)).ok());
   EXPECT_FALSE(batcher.push(request("c", {.priority = 1}), at(0us)).ok());
@@ -140,7 +141,7 @@ TEST(DynamicBatcher, EachLevelHasItsOwnLimit) {
 }
 
 TEST(DynamicBatcher, ARequestPastItsDeadlineDoesNotCountAgainstTheLimit) {
-  DynamicBatcher batcher(batching_model(4, {.default_policy = {.max_queue_size = 1}}));
+  DynamicBatcher batcher(batching_model(4, {.default_policy = {.max_queue_size = 1}}), 1);
   ASSERT_TRUE(batcher.push(request("a", {.deadline = at(5us)}), at(0us)).ok());
   EXPECT_FALSE(batcher.push(request("b"), at(4us)).ok());
   EXPECT_TRUE(batcher.push(request("b"), at(5us)).ok());
@@ -149,8 +150,9 @@ TEST(DynamicBatcher, ARequestPastItsDeadlineDoesNotCountAgainstTheLimit) {
 }
 
 TEST(DynamicBatcher, RejectDropsAtTheSmallerOfClientAndModelDeadline) {
-  DynamicBatcher batcher(batching_model(
-      4, {.max_queue_delay = Micros(1h), .default_policy = policy(model::TimeoutAction::reject, 100us)}));
+  DynamicBatcher batcher(
+      batching_model(4, {.max_queue_delay = Micros(1h), .default_policy = policy(model::TimeoutAction::reject, 100us)}),
+      1);
   ASSERT_TRUE(batcher.push(request("model's"), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("client's", {.deadline = at(40us)}), at(0us)).ok());
   EXPECT_EQ(batcher.next_deadline(), at(40us));
@@ -168,7 +170,7 @@ TEST(DynamicBatcher, RejectDropsAtTheSmallerOfClientAndModelDeadline) {
 }
 
 TEST(DynamicBatcher, NextNeverRunsWhatIsPastItsDeadlineAndExpiredReturnsIt) {
-  DynamicBatcher batcher(batching_model(4));
+  DynamicBatcher batcher(batching_model(4), 1);
   ASSERT_TRUE(batcher.push(request("late", {.deadline = at(10us)}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("live"), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, at(10us))), Ids{"live"});
@@ -180,7 +182,7 @@ TEST(DynamicBatcher, NextNeverRunsWhatIsPastItsDeadlineAndExpiredReturnsIt) {
 }
 
 TEST(DynamicBatcher, DelayServesLateRequestsAfterTheLiveOnesOfTheirLevel) {
-  DynamicBatcher batcher(batching_model(1, {.default_policy = policy(model::TimeoutAction::delay, 10us)}));
+  DynamicBatcher batcher(batching_model(1, {.default_policy = policy(model::TimeoutAction::delay, 10us)}), 1);
   ASSERT_TRUE(batcher.push(request("late 1"), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("late 2", {.arrived = 1us}), at(1us)).ok());
   ASSERT_TRUE(batcher.push(request("live", {.arrived = 5us}), at(5us)).ok());
@@ -189,7 +191,7 @@ TEST(DynamicBatcher, DelayServesLateRequestsAfterTheLiveOnesOfTheirLevel) {
 }
 
 TEST(DynamicBatcher, AClientsDeadlineDropsEvenWhatTheModelOnlyDelays) {
-  DynamicBatcher batcher(batching_model(1, {.default_policy = policy(model::TimeoutAction::delay, 10us)}));
+  DynamicBatcher batcher(batching_model(1, {.default_policy = policy(model::TimeoutAction::delay, 10us)}), 1);
   ASSERT_TRUE(batcher.push(request("a", {.deadline = at(30us)}), at(0us)).ok());
   EXPECT_TRUE(batcher.expired(at(20us)).empty());
   EXPECT_EQ(batcher.expired(at(30us)).size(), 1u);
@@ -197,7 +199,7 @@ TEST(DynamicBatcher, AClientsDeadlineDropsEvenWhatTheModelOnlyDelays) {
 }
 
 TEST(DynamicBatcher, ARequestCancelledWhileItsBatchWaitsIsNotRunAndIsAnsweredCancelled) {
-  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = 10us}));
+  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = 10us}), 1);
   auto gone = request("gone");
   const auto cancellation = gone.request->cancellation;
   ASSERT_TRUE(batcher.push(request("stays"), at(0us)).ok());
@@ -212,7 +214,7 @@ TEST(DynamicBatcher, ARequestCancelledWhileItsBatchWaitsIsNotRunAndIsAnsweredCan
 }
 
 TEST(DynamicBatcher, ExpiredFindsCancelledRequestsWithoutANext) {
-  DynamicBatcher batcher(batching_model(4));
+  DynamicBatcher batcher(batching_model(4), 1);
   auto gone = request("gone");
   const auto cancellation = gone.request->cancellation;
   ASSERT_TRUE(batcher.push(std::move(gone), at(0us)).ok());
@@ -223,7 +225,7 @@ TEST(DynamicBatcher, ExpiredFindsCancelledRequestsWithoutANext) {
 }
 
 TEST(DynamicBatcher, ClosingMakesEverythingRipeAndNothingLate) {
-  DynamicBatcher batcher(batching_model(8, {.max_queue_delay = Micros(1h)}));
+  DynamicBatcher batcher(batching_model(8, {.max_queue_delay = Micros(1h)}), 1);
   ASSERT_TRUE(batcher.push(request("a", {.deadline = at(5us)}), at(0us)).ok());
   ASSERT_TRUE(batcher.push(request("b"), at(0us)).ok());
   EXPECT_EQ(ids(batcher.next(0, TimePoint::max())), (Ids{"a", "b"}));
@@ -231,15 +233,16 @@ TEST(DynamicBatcher, ClosingMakesEverythingRipeAndNothingLate) {
 }
 
 TEST(DynamicBatcher, ADelayOrTimeoutBeyondTimeIsNever) {
-  DynamicBatcher batcher(batching_model(
-      4, {.max_queue_delay = Micros::max(), .default_policy = policy(model::TimeoutAction::reject, Micros::max())}));
+  DynamicBatcher batcher(batching_model(4, {.max_queue_delay = Micros::max(),
+                                            .default_policy = policy(model::TimeoutAction::reject, Micros::max())}),
+                         1);
   ASSERT_TRUE(batcher.push(request("a", {.arrived = 7us}), at(7us)).ok());
   EXPECT_EQ(std::get<WaitUntil>(batcher.next(0, at(8us))).when, TimePoint::max());
   EXPECT_EQ(batcher.next_deadline(), TimePoint::max());
 }
 
 TEST(DynamicBatcher, OrderCountsAcceptedRequestsFromZero) {
-  DynamicBatcher batcher(batching_model(8, {.default_policy = {.max_queue_size = 2}}));
+  DynamicBatcher batcher(batching_model(8, {.default_policy = {.max_queue_size = 2}}), 1);
   for (const char* id : {"a", "b"}) ASSERT_TRUE(batcher.push(request(id), at(0us)).ok());
   EXPECT_FALSE(batcher.push(request("refused"), at(0us)).ok());
   auto first = batcher.next(0, at(0us));
