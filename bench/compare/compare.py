@@ -4,8 +4,9 @@
 
 The plan is JSON: `flags` are argosy-load's, for everyone; each server has a `name`, a
 `start` command (a list; `{port_http}` and `{port_grpc}` become free ports), the `url`
-to measure with the same placeholders, and its own `flags`. Without `start` the server
-at `url` is used as it is. Servers live for one round, so that none profits from
+to measure with the same placeholders, and its own `flags`. `ready` (host:port) names an
+HTTP server that says when models are loaded; without it, taking connections is enough.
+Without `start` the server at `url` is used as it is. Servers live for one round, so that none profits from
 having been up longer, and only one runs at a time.
 
 Prints a table of medians with their spread and the ratio of each server to the
@@ -24,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,7 @@ class Contender:
 
     name: str
     url: str
+    ready: str = ""
     start: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -57,6 +60,7 @@ def read_plan(path: Path) -> tuple[tuple[str, ...], list[Contender]]:
             Contender(
                 name=server["name"],
                 url=server["url"],
+                ready=server.get("ready", ""),
                 start=tuple(os.path.expandvars(word) for word in server.get("start", ())),
                 flags=tuple(server.get("flags", ())),
                 environment={k: os.path.expandvars(v) for k, v in server.get("environment", {}).items()},
@@ -93,6 +97,8 @@ def running(server: Contender) -> Iterator[str]:
     )
     try:
         wait_for_port(url, process)
+        if server.ready:
+            wait_until_ready(server.ready.format(**ports), process)
         yield url
     finally:
         if process.poll() is None:
@@ -115,6 +121,18 @@ def wait_for_port(url: str, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.05)
     raise CompareError(f"{process.args!r} did not listen on {url} within {START_PATIENCE_S:g} s")
+
+
+def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Returns when /v2/health/ready answers 200; raises `CompareError` after a minute or when the process ends."""
+    give_up = time.monotonic() + START_PATIENCE_S
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            raise CompareError(f"{process.args!r} ended with {process.returncode} before it was ready")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/v2/health/ready", timeout=1):
+            return
+        time.sleep(0.05)
+    raise CompareError(f"{process.args!r} was not ready at {address} within {START_PATIENCE_S:g} s")
 
 
 def measure(load: Path, flags: Sequence[str], server: Contender) -> list[dict[str, Any]]:
