@@ -21,6 +21,7 @@ ENTRY_POINT_GROUP = "argosy.backends"
 _OWN = {
     "onnxruntime": "argosy.backends.onnxruntime:OnnxRuntimeBackend",
     "pytorch": "argosy.backends.torch:TorchBackend",
+    "tensorrt": "argosy.backends.tensorrt:TensorRtBackend",
 }
 _NATIVE = frozenset({"identity", "python"})
 _log = logging.getLogger(__name__)
