@@ -37,6 +37,11 @@ class Shift(torch.nn.Module):
         return x * times if by is None else x * times + by
 
 
+class Pieces(torch.nn.Module):
+    def forward(self, pieces: List[torch.Tensor]) -> torch.Tensor:  # noqa: UP006
+        return torch.cat(pieces)
+
+
 class WritesInput(torch.nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         x.view(-1).add_(1.0)

@@ -47,6 +47,10 @@ def test_a_missing_name_is_the_directory_and_another_name_is_refused():
         ("name: 'm'", ["model.pt"], ("pytorch", "pytorch_libtorch", "model.pt")),
         ("name: 'm'", ["model.pt2"], ("pytorch", "torch_aoti", "model.pt2")),
         ("name: 'm'", ["model.py"], ("python", "", "model.py")),
+        ("name: 'm' backend: 'pytorch'", ["model.pt2"], ("pytorch", "torch_aoti", "model.pt2")),
+        ("name: 'm' backend: 'torch'", [], ("pytorch", "pytorch_libtorch", "model.pt")),
+        ("name: 'm' default_model_filename: 'net.pt2'", ["net.pt2"], ("pytorch", "torch_aoti", "net.pt2")),
+        ("name: 'm' platform: 'torch_aoti'", ["model.pt"], ("pytorch", "torch_aoti", "model.pt2")),
         ("name: 'm' backend: 'onnxruntime'", [], ("onnxruntime", "onnxruntime_onnx", "model.onnx")),
         ("name: 'm' platform: 'onnxruntime_onnx'", [], ("onnxruntime", "onnxruntime_onnx", "model.onnx")),
         (
@@ -118,6 +122,21 @@ def test_a_model_with_inputs_and_outputs_is_left_alone():
     assert message.WhichOneof("scheduling_choice") is None
 
 
+def test_the_batch_an_artifact_was_made_for_is_the_models():
+    found = signature((-1, 16))
+    made_for = ArtifactSignature(inputs=found.inputs, outputs=found.outputs, max_rows=32)
+    assert completed("", made_for).max_batch_size == 32
+    assert completed("max_batch_size: 8", made_for).max_batch_size == 8
+
+
+def test_leading_dimensions_that_are_not_one_are_no_batch():
+    found = signature((-1, 16))
+    differing = ArtifactSignature(inputs=found.inputs, outputs=found.outputs, same_rows=False)
+    assert completed("", differing).max_batch_size == 0
+    with pytest.raises(ArgosyError, match="the first dimensions of its tensors are different ones"):
+        completed("max_batch_size: 8", differing)
+
+
 def test_what_the_user_chose_is_kept():
     message = completed("max_batch_size: 64 output { name: 'y0' data_type: TYPE_FP32 dims: 2 }", signature((-1, 16)))
     assert message.max_batch_size == 64
@@ -178,9 +197,15 @@ def test_a_model_without_groups_gets_one_of_its_own_name(backend, count):
 
 
 def test_automatic_groups_go_to_the_gpus_that_exist():
-    message = config("name: 'm' backend: 'onnxruntime' instance_group { } instance_group { gpus: 7 }")
+    message = config("name: 'm' backend: 'pytorch' instance_group { } instance_group { gpus: 7 }")
     fill_instances(message, Capabilities(gpu_build=True, gpus=(0, 1)))
-    assert [(g.kind, list(g.gpus), g.count) for g in message.instance_group] == [(1, [0, 1], 1), (2, [7], 2)]
+    assert [(g.kind, list(g.gpus), g.count) for g in message.instance_group] == [(1, [0, 1], 1), (2, [7], 1)]
+
+
+def test_automatic_groups_of_a_backend_without_gpu_code_go_to_the_cpu():
+    message = config("name: 'm' backend: 'onnxruntime' instance_group { }")
+    fill_instances(message, Capabilities(gpu_build=True, gpus=(0, 1)))
+    assert [(g.kind, list(g.gpus), g.count) for g in message.instance_group] == [(2, [], 2)]
 
 
 def test_json_takes_both_spellings_of_names_and_enums_in_any_case():

@@ -72,6 +72,8 @@ class CpuInstance:
         return Internal(f"model '{self._plan.model}': PyTorch execute failure with {given}: {problem_of(error)}")
 
     def _own_thread(self) -> None:
+        # A thread's first question copies the count that any thread set last: ask before setting it.
+        torch.get_num_threads()
         torch.set_num_threads(self._threads)
         torch._C._set_graph_executor_optimize(self._settings.optimized_execution)
         self._thread = threading.get_ident()
