@@ -104,13 +104,13 @@ fuzz-replay: $(VENV)/.ready  ## every corpus file through its parser under ASan,
 	  ctest --test-dir build/fuzz-replay --output-on-failure --no-tests=error -j $(JOBS); \
 	else echo "skipped: fuzz-replay (tests/fuzz has no targets)"; fi
 
-cuda-compile: $(VENV)/.ready  ## compile the CUDA build and its extension; needs nvcc, not a GPU
+cuda-compile: $(VENV)/.ready  ## compile and link the CUDA build, run what of it needs no GPU; needs nvcc
 	@if [ -z "$(NVCC)" ]; then echo "skipped: cuda-compile (no nvcc)"; \
-	elif [ ! -d csrc/device/cuda ]; then echo "skipped: cuda-compile (no csrc/device/cuda)"; \
 	else \
 	  $(CONFIGURE) -B build/cuda -DARGOSY_PYTHON=ON -DARGOSY_TESTS=ON -DARGOSY_BENCH=OFF -DARGOSY_CUDA=ON \
 	    -DCMAKE_CUDA_COMPILER=$(NVCC) >/dev/null && \
-	  cmake --build build/cuda -j $(JOBS) --target _core cpp_tests && \
+	  cmake --build build/cuda -j $(JOBS) --target _core device_test assemble_test gpu_programs && \
+	  ctest --test-dir build/cuda --output-on-failure --no-tests=error -R '^(device|assemble|gpu_check|gpu_bench)$$' && \
 	  cd build/cuda/csrc/python && $(VENV)/bin/python -c 'import _core; print("compiled and loaded:", _core.__file__)'; \
 	fi
 
