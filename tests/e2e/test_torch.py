@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -204,54 +206,64 @@ def test_an_output_of_another_type_than_configured_is_told(server: Server) -> No
     )
 
 
-def _alone(tmp_path: Path, module: Any, text: str | None, name: str = "model.pt") -> str:
-    """What the server says when it cannot load the model."""
-    add_model(tmp_path, "m", text)
-    programs.script(module, tmp_path / "m" / "1" / name)
-    with pytest.raises(Ended) as caught, serve(tmp_path):
-        pass
-    return caught.value.log + caught.value.out
+PAIR = [Tensor("a"), Tensor("b")]
+BROKEN = {
+    "no_configuration": (
+        None,
+        "is TorchScript, which does not say the types and shapes of tensors; write a config.pbtxt with them for "
+        "forward(Tensor a, Tensor b) -> ((Tensor, Tensor))",
+    ),
+    "index": (
+        config([Tensor("INPUT__0"), Tensor("INPUT__2")], [Tensor("x")]),
+        "model 'index', input 'INPUT__2': the model has 2 inputs ('a', 'b'), none at position 2",
+    ),
+    "argument": (config([Tensor("a")], [Tensor("x")]), "model 'argument': forward() needs argument 'b'"),
+    "output": (
+        config(PAIR, [Tensor("OUTPUT__2")]),
+        "model 'output', output 'OUTPUT__2': the model has 2 outputs, none at position 2",
+    ),
+    "kind": (
+        config([Tensor("a"), Tensor("b", "BYTES", [1])], [Tensor("x")]),
+        "model 'kind', input 'b': forward() takes a tensor, the configuration says BYTES",
+    ),
+    "nvfuser": (
+        config(PAIR, [Tensor("x")], more=parameter("ENABLE_NVFUSER", "true")),
+        "parameter 'ENABLE_NVFUSER': PyTorch has no nvFuser any more",
+    ),
+    "value": (
+        config(PAIR, [Tensor("x")], more=parameter("INFERENCE_MODE", "maybe")),
+        "parameter 'INFERENCE_MODE': expected true or false, got 'maybe'",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def reasons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Why each of the broken models did not load, from the repository's index."""
+    root = tmp_path_factory.mktemp("broken")
+    for name, (text, _) in BROKEN.items():
+        add_model(root, name, text)
+        programs.script(programs.AddSub(), root / name / "1" / "model.pt")
+    with serve(root, "--exit-on-error=false", "--strict-readiness=false") as server:
+        return {row["name"]: row["reason"] for row in server.ask("POST", "/v2/repository/index", {}).json}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_does_not_fit_is_told_while_loading(reasons: dict[str, str], name: str) -> None:
+    assert BROKEN[name][1] in reasons[name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, "is TorchScript, which does not say the types and shapes of tensors; write a config.pbtxt with them"),
-        (
-            config([Tensor("INPUT__0"), Tensor("INPUT__2")], [Tensor("x")]),
-            "model 'm', input 'INPUT__2': the model has 2 inputs ('a', 'b'), none at position 2",
-        ),
-        (config([Tensor("a")], [Tensor("x")]), "model 'm': forward() needs argument 'b'"),
-        (
-            config([Tensor("a"), Tensor("b")], [Tensor("OUTPUT__2")]),
-            "model 'm', output 'OUTPUT__2': the model has 2 outputs, none at position 2",
-        ),
-        (
-            config([Tensor("a"), Tensor("b", "BYTES", [1])], [Tensor("x")]),
-            "model 'm', input 'b': forward() takes a tensor, the configuration says BYTES",
-        ),
-        (
-            config([Tensor("a"), Tensor("b")], [Tensor("x")], more=parameter("ENABLE_NVFUSER", "true")),
-            "parameter 'ENABLE_NVFUSER': PyTorch has no nvFuser any more",
-        ),
-        (
-            config([Tensor("a"), Tensor("b")], [Tensor("x")], more=parameter("INFERENCE_MODE", "maybe")),
-            "parameter 'INFERENCE_MODE': expected true or false, got 'maybe'",
-        ),
-    ],
-    ids=["no configuration", "index", "argument", "output", "kind", "nvfuser", "value"],
-)
-def test_what_does_not_fit_is_told_while_loading(tmp_path: Path, text: str | None, said: str) -> None:
-    assert said in _alone(tmp_path, programs.AddSub(), text)
-
-
-@pytest.mark.slow
-def test_a_single_exported_file_is_a_model(tmp_path: Path) -> None:
-    path = programs.exported_scores(tmp_path / "ranker.pt2")
-    with serve(path) as server:
-        sent = [tensor("x", np.zeros((1, 4))), tensor("mask", np.zeros((1, 1)))]
-        assert outputs(server.infer("ranker", sent))["scores"] == [[0.0, 0.0, 0.0]]
+def test_the_example_exports_a_single_file_that_is_a_model(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "models" / "export_ranker.py"
+    subprocess.run([sys.executable, example, tmp_path / "ranker.pt2"], check=True, timeout=100)
+    with serve(tmp_path / "ranker.pt2") as server:
+        assert server.ask("GET", "/v2/models/ranker/config").json["max_batch_size"] == 64
+        sent = [tensor("features", np.ones((3, 8))), tensor("weight", [[0.0], [1.0], [2.0]])]
+        got = outputs(server.infer("ranker", sent))
+        one = got["score"][1][0]
+        np.testing.assert_allclose(got["score"], [[0.0], [one], [2 * one]], rtol=1e-5)
+        assert got["above"] == [[score > 0.5] for (score,) in got["score"]]
 
 
 @pytest.mark.slow
@@ -283,7 +295,7 @@ def test_a_compiled_package_answers_as_the_program_does(tmp_path: Path) -> None:
         sent[1].set_data_from_numpy(np.ones((4, 1), np.float32))
         got = client.infer("compiled", sent)
         np.testing.assert_allclose(got.as_numpy("scores"), expected["scores"].numpy(), rtol=1e-4, atol=1e-5)
-        assert got.as_numpy("best").tolist() == expected["best"].tolist()
+        assert got.as_numpy("best").ravel().tolist() == expected["best"].tolist()
 
 
 def test_without_pytorch_the_server_says_what_to_install(tmp_path: Path) -> None:
