@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import itertools
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,14 @@ def test_a_field_that_is_not_set_is_placed_at_the_nearest_enclosing_one():
 def test_map_entries_are_found_by_their_key():
     text = "parameters { key: 'a' value { string_value: '1' } }\nparameters { key: 'b' value { } }"
     assert scan(text, "c").where('parameters["b"]') == "c:2:1"
+
+
+def test_no_mutation_of_a_file_gets_anything_but_a_configuration_or_a_named_error():
+    place = importlib.util.spec_from_file_location("fuzz_pbtxt", CORPUS.parents[1] / "fuzz_pbtxt.py")
+    fuzz = importlib.util.module_from_spec(place)
+    place.loader.exec_module(fuzz)
+    for seed, text in itertools.islice(fuzz.rounds(fuzz.corpus(), 1), 500):
+        try:
+            fuzz.swallow(text)
+        except Exception as error:
+            pytest.fail(f"seed {seed}: {type(error).__name__}: {error}\n{text!r}")
