@@ -2,6 +2,10 @@
 
     python bench/proof/prove.py --build BUILD [--out bench/results] identity mlp cnn payload start overload reload
 
+`--triton DIR` (a tritonserver folder with bin/ and backends/, `$TRITON_MODELS` with an
+`identity` model of bench/compare/triton_identity.cc) takes the real server's figure in
+the same run, by turns: on a shared machine only the ratio means something.
+
 Every proof starts its own servers on free ports of 127.0.0.1, is bounded in time, and
 appends JSON lines to OUT/<proof>.jsonl: what was asked, what came, with the command.
 Ratios are of runs by turns in the same call. `--short` shortens the long ones.
@@ -15,8 +19,10 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -57,6 +63,7 @@ class Bench:
     build: Path
     repository: Path
     short: bool
+    triton: Path | None = None
 
     def load(
         self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5, pinned: bool = False
@@ -93,9 +100,9 @@ def serve(repository: Path, *flags: str, pinned: bool = False) -> Iterator[Serve
 
 
 @contextlib.contextmanager
-def echo(bench: Bench) -> Iterator[tuple[str, str]]:
-    """The bare echo on the first core: (HTTP address, gRPC address)."""
-    words = [*SERVER_CORE, str(bench.build / "bench/argosy-echo")]
+def echo(bench: Bench, pinned: bool = True) -> Iterator[tuple[str, str]]:
+    """The bare echo, `pinned` on the first core: (HTTP address, gRPC address)."""
+    words = [*(SERVER_CORE if pinned else ()), str(bench.build / "bench/argosy-echo")]
     words += ["--http-port", "0", "--grpc-port", "0", "--elements", "16"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -107,25 +114,81 @@ def echo(bench: Bench) -> Iterator[tuple[str, str]]:
         process.wait(10)
 
 
+@contextlib.contextmanager
+def triton_identity(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """The real server with the model `identity`: (HTTP address, gRPC address, pid)."""
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in range(3)]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        http_port, grpc_port, metrics_port = (one.getsockname()[1] for one in free)
+    words = [str(folder / "bin/tritonserver"), f"--model-repository={os.environ['TRITON_MODELS']}"]
+    words += [f"--backend-directory={folder / 'backends'}", "--allow-gpu-metrics=false"]
+    words += ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"]
+    words += [f"--http-port={http_port}", f"--grpc-port={grpc_port}", f"--metrics-port={metrics_port}"]
+    libraries = {"LD_LIBRARY_PATH": str(folder.parents[1] / "nvidia_pytriton.libs")}
+    process = subprocess.Popen(
+        words, env={**os.environ, **libraries}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        web = client.InferenceServerClient(f"127.0.0.1:{http_port}")
+        for _ in range(200):
+            with contextlib.suppress(Exception):
+                if web.is_server_ready():
+                    break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", str(process.pid)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def figures(line: Line) -> Line:
     """What a proof quotes of one measurement."""
     keys = ("rps", "cpu_us_per_request", "client_cpu_us_per_request", "p50_us", "p99_us", "failed", "other_cores")
     return {key: line[key] for key in keys if key in line}
 
 
+def middle_cpu(runs: list[Line]) -> float:
+    """The median of the server's CPU a request, us."""
+    return statistics.median(run["cpu_us_per_request"] for run in runs)
+
+
 def identity(bench: Bench) -> Iterator[Line]:
     """16 floats, dynamic batching on: server CPU per request, and p50 against the bare echo, by turns."""
     small = ("--shape", "INPUT0:16", "--expect", "echo")
-    with serve(bench.repository) as server:
-        for name, at, flags, bound in (
-            ("grpc, 128 streams, 1 connection", server.grpc, ("-i", "grpc", "--streams", "128"), 11),
-            ("grpc, 128 connections", server.grpc, ("-i", "grpc", "--connections", "128"), 22),
-            ("http binary, 128 connections", server.http, ("-i", "http"), 14),
-            ("http json, 128 connections", server.http, ("-i", "http", "--format", "json"), 14),
+    with contextlib.ExitStack() as held:
+        server = held.enter_context(serve(bench.repository))
+        bare = held.enter_context(echo(bench, pinned=False))
+        others = {"bare echo": (*bare, "echo", "auto")}
+        if bench.triton is not None:
+            http_at, grpc_at, pid = held.enter_context(triton_identity(bench.triton))
+            others["triton"] = (http_at, grpc_at, "identity", pid)
+        for name, kind, flags, bound in (
+            ("grpc, 128 streams, 1 connection", "grpc", ("--streams", "128"), 11),
+            ("grpc, 128 connections", "grpc", ("--connections", "128"), 22),
+            ("http binary, 128 connections", "http", (), 14),
+            ("http json, 128 connections", "http", ("--format", "json"), 14),
         ):
-            runs = [figures(bench.load(at, "identity", *flags, "--concurrency", "128", *small)[0]) for _ in range(3)]
-            cpu = statistics.median(run["cpu_us_per_request"] for run in runs)
-            yield {"case": name, "asked_cpu_us": bound, "cpu_us": cpu, "runs": runs}
+            flags = ("-i", kind, "--concurrency", "128", *flags)
+            runs, beside = [], {other: [] for other in others}
+            for _ in range(3):
+                mine = server.grpc if kind == "grpc" else server.http
+                runs.append(figures(bench.load(mine, "identity", *flags, *small)[0]))
+                for other, (http_at, grpc_at, model, pid) in others.items():
+                    theirs = grpc_at if kind == "grpc" else http_at
+                    line = bench.load(theirs, model, *flags, "--shape", "INPUT0:16", "--server-pid", pid)[0]
+                    beside[other].append(figures(line))
+            cpu = middle_cpu(runs)
+            yield {
+                "case": name,
+                "asked_cpu_us": bound,
+                "cpu_us": cpu,
+                "others_cpu_us": {other: middle_cpu(lines) for other, lines in beside.items()},
+                "ratio_to": {other: cpu / middle_cpu(lines) for other, lines in beside.items()},
+                "runs": runs,
+                "others": beside,
+            }
     with serve(bench.repository, pinned=True) as server, echo(bench) as (echo_http, echo_grpc):
         for kind, mine, bare in (("grpc", server.grpc, echo_grpc), ("http", server.http, echo_http)):
             pairs = []
@@ -150,28 +213,39 @@ def mlp(bench: Bench) -> Iterator[Line]:
             line = bench.load(server.grpc, model, "-i", "grpc", "--concurrency", "64")[0]
             return {**figures(line), "mean_batch": line["statistics"]["mean_batch"]}
 
-        plain, default, fixed = [], [], {}
+        plain, default, fixed, configs = [], [], {}, {}
         config = json.loads(json.dumps(web.get_model_config("mlp")))
         for _ in range(3):
             plain.append(run("mlp_plain"))
             default.append(run("mlp"))
         for preferred, delay in ((8, 100), (16, 100), (16, 300), (32, 300), (32, 1000), (64, 1000)):
             batching = {"preferred_batch_size": [preferred], "max_queue_delay_microseconds": delay}
-            web.load_model("mlp", config=json.dumps({**config, "dynamic_batching": batching}))
-            fixed[f"preferred {preferred}, delay {delay} us"] = run("mlp")
+            text = json.dumps({**config, "dynamic_batching": batching})
+            web.load_model("mlp", config=text)
+            name = f"preferred {preferred}, delay {delay} us"
+            fixed[name], configs[name] = run("mlp"), text
+        best = max(fixed, key=lambda name: fixed[name]["rps"])
+        pairs = []
+        for _ in range(3 if bench.short else 7):
+            web.load_model("mlp", config=json.dumps(config))
+            default.append(run("mlp"))
+            web.load_model("mlp", config=configs[best])
+            pairs.append([default[-1], run("mlp")])
         middle = statistics.median(one["rps"] for one in default)
         batch = statistics.median(one["mean_batch"] for one in default)
-        best = max(fixed, key=lambda name: fixed[name]["rps"])
         bare = bare_rows_per_second(bench.repository / "mlp/1/model.onnx", {"x": (max(1, round(batch)), 128)})
         yield {
             "case": "mlp, 64 in flight",
-            "default_to_best_fixed": middle / fixed[best]["rps"],
+            "default_to_best_fixed": statistics.median(one["rps"] / other["rps"] for one, other in pairs),
+            "cpu_default_to_best_fixed": statistics.median(
+                one["cpu_us_per_request"] / other["cpu_us_per_request"] for one, other in pairs
+            ),
             "default_to_none": middle / statistics.median(one["rps"] for one in plain),
             "default_to_bare_onnxruntime": middle / bare,
             "asked": {"default_to_best_fixed": 0.97, "default_to_none": 2.0, "default_to_bare_onnxruntime": 0.7},
             "mean_batch": batch,
             "best_fixed": best,
-            "default": default,
+            "default_and_best_fixed": pairs,
             "none": plain,
             "fixed": fixed,
             "bare_rows_per_s": bare,
@@ -364,13 +438,14 @@ def main() -> int:
     parser.add_argument("proof", nargs="*", choices=[*PROOFS, []], default=list(PROOFS))
     parser.add_argument("--build", type=Path, required=True, help="build folder with bench/argosy-load and -echo")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
+    parser.add_argument("--triton", type=Path, help="a tritonserver folder, to measure beside it")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes for the long ones")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     with tempfile.TemporaryDirectory(prefix="argosy-proof-") as folder:
         models.write_repository(Path(folder))
-        bench = Bench(given.build, Path(folder), given.short)
+        bench = Bench(given.build, Path(folder), given.short, given.triton)
         for name in given.proof or list(PROOFS):
             with (given.out / f"{name}.jsonl").open("a", encoding="utf-8") as out:
                 for line in PROOFS[name](bench):

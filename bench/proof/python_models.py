@@ -67,6 +67,7 @@ def faults(bench: Bench) -> Iterator[Line]:
             for fault in fault_models.FAULTS:  # what a first load costs once is no leak
                 web.load_model(fault.name)
                 web.unload_model(fault.name)
+            _settle(server, 1)
             before = _resources(server)
             for fault in fault_models.FAULTS:
                 web.load_model(fault.name)
@@ -88,7 +89,7 @@ def faults(bench: Bench) -> Iterator[Line]:
                 yield {
                     "case": fault.name,
                     "client_got": outcomes[0].code or "an answer",
-                    "text": outcomes[0].text[:200],
+                    "text": outcomes[0].text.partition("\n")[0],
                     "expected": fault.code or "an answer",
                     "answered_s": [round(one.answered_s, 4) for one in outcomes],
                     "recovery_s": [round(one.recovery_s, 4) for one in outcomes],

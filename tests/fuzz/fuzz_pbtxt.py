@@ -28,7 +28,7 @@ SLOW_S = 5.0
 WORDS = (
     b"{", b"}", b"[", b"]", b":", b",", b'"', b"'", b"#", b"\n", b"\x00", b"\xff", b"-1", b"0", b"9223372036854775808",
     b"1e999", b"nan", b"inf", b"true", b"input", b"output", b"dims", b"dynamic_batching", b"sequence_batching",
-    b"instance_group", b"max_batch_size", b"parameters", b"version_policy", b"TYPE_FP32", b"KIND_GPU", b"\\x", b"<", b">",
+    b"instance_group", b"max_batch_size", b"parameters", b"version_policy", b"TYPE_FP32", b"KIND_GPU", b"\\x", b"<",
     b"model_warmup", b"ensemble_scheduling", b"optimization", b"reshape", b"shape", b"name", b"data_type",
 )  # fmt: skip
 

@@ -114,7 +114,7 @@ def test_no_mutation_of_a_file_gets_anything_but_a_configuration_or_a_named_erro
     place = importlib.util.spec_from_file_location("fuzz_pbtxt", CORPUS.parents[1] / "fuzz_pbtxt.py")
     fuzz = importlib.util.module_from_spec(place)
     place.loader.exec_module(fuzz)
-    for seed, text in itertools.islice(fuzz.rounds(fuzz.corpus(), 1), 500):
+    for seed, text in itertools.islice(fuzz.rounds(fuzz.corpus(), 1), 200):
         try:
             fuzz.swallow(text)
         except Exception as error:
