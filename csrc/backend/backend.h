@@ -11,6 +11,7 @@
 // own runner thread for execute(), any thread for healthy().
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,11 @@ class Instance {
 
   // Not ok: the model is not ready, and why.
   virtual Status healthy() const { return {}; }
+
+  // The same where finding out takes time: `done` is called once, on any thread,
+  // perhaps before this returns. Must not block.
+  using Health = std::function<void(Status)>;
+  virtual void ask_healthy(Health done) const { done(healthy()); }
 };
 
 // What the loader grants one instance.

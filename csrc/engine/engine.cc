@@ -234,4 +234,6 @@ bool Engine::stop(TimePoint deadline) {
 const model::ModelSpec& spec_of(const ModelHandle& model) { return model->lane().spec(); }
 Status health_of(const ModelHandle& model) { return model->health(); }
 
+void ask_health(const ModelHandle& model, std::function<void(Status)> done) { model->ask_health(std::move(done)); }
+
 }  // namespace argosy::engine

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -100,5 +101,8 @@ class Engine {
 // What a handle tells about its model.
 const model::ModelSpec& spec_of(const ModelHandle& model);
 Status health_of(const ModelHandle& model);
+// The same, the model's own opinion included: `done` is called once, on any thread,
+// perhaps before this returns. Does not block.
+void ask_health(const ModelHandle& model, std::function<void(Status)> done);
 
 }  // namespace argosy::engine

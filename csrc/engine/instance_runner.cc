@@ -32,6 +32,16 @@ Status InstanceRunner::healthy() {
   return instance->healthy();
 }
 
+void InstanceRunner::ask_healthy(backend::Instance::Health done) {
+  std::shared_ptr<backend::Instance> instance;
+  {
+    auto held = instance_.lock();
+    instance = *held;
+  }
+  if (!instance) return done(unavailable("instance '" + slot_.name + "' is not running"));
+  instance->ask_healthy(std::move(done));
+}
+
 void InstanceRunner::cancel_running() {
   std::vector<std::shared_ptr<infer::Cancellation>> running;
   {

@@ -28,6 +28,7 @@ class InstanceRunner {
 
   Status wait_ready();  // made and warmed up, or why not; once
   Status healthy();
+  void ask_healthy(backend::Instance::Health done);
   void cancel_running();  // tells the requests that run now; what the backend makes of it is its own business
   void join();            // the lane must be closed
 

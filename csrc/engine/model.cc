@@ -26,6 +26,22 @@ Status Model::health() {
   return {};
 }
 
+void Model::ask_health(backend::Instance::Health done) {
+  // Told when the last instance has dropped it.
+  struct Asked {
+    explicit Asked(backend::Instance::Health to) : done(std::move(to)) {}
+    ~Asked() { done(*found.lock()); }
+    const backend::Instance::Health done;
+    Guarded<Status> found;
+  };
+  const auto asked = std::make_shared<Asked>(std::move(done));
+  for (auto& runner : runners_) {
+    runner->ask_healthy([asked](Status status) {
+      if (!status.ok()) *asked->found.lock() = std::move(status);
+    });
+  }
+}
+
 void Model::abandon(const Status& why) {
   lane_->abandon(why);
   for (auto& runner : runners_) runner->cancel_running();

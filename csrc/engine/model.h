@@ -28,6 +28,7 @@ class Model {
   Status start(std::vector<backend::InstanceSlot> slots, BytesPool& pool);
 
   Status health();  // of the first unhealthy instance
+  void ask_health(backend::Instance::Health done);
 
   Lane& lane() { return *lane_; }
   const std::shared_ptr<Lane>& shared_lane() const { return lane_; }

@@ -21,6 +21,8 @@ void TrackedSink::send(infer::Response response, bool last) {
   if (!last) {
     if (timings_.first_response == TimePoint{}) timings_.first_response = now;
     if (!lane_->outbox().is_next(order_)) {
+      // Its sender may be the one that must answer the earlier request.
+      response.window.reset();
       held_.push_back(std::move(response));
       return;
     }

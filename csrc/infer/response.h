@@ -8,6 +8,7 @@
 // Thread: travels; one thread at a time.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/status.h"
@@ -20,6 +21,9 @@ struct Response {
   Status status;
   std::vector<tensor::Tensor> outputs;
   Parameters parameters;
+  // A place in the sender's window: given back when this is dropped, so a sink that
+  // cannot pass a response on keeps it, and thereby slows its sender. Null: no window.
+  std::shared_ptr<const void> window = nullptr;
 };
 
 }  // namespace argosy::infer

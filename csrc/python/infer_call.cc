@@ -92,6 +92,7 @@ struct CallbackSink final : infer::ReplySink {
   CallbackSink(Runtime& to, py::object call) : runtime(to), done(native_owner(std::move(call))) {}
   void send(infer::Response response, bool last) override {
     if (!response.status.ok() && failure.ok()) failure = response.status;
+    response.window.reset();  // all are collected: nothing would ever make room
     responses.push_back(std::move(response));
     if (!last) return;
     runtime.python.post(

@@ -16,9 +16,10 @@ void WorkerDoor::infer(const std::string& model, std::int64_t version, infer::Re
   engine_.submit(*found, std::move(request));
 }
 
-bool WorkerDoor::ready(const std::string& model, std::int64_t version) {
+void WorkerDoor::ready(const std::string& model, std::int64_t version, std::function<void(bool)> told) {
   auto found = engine_.find(model, version);
-  return found.ok() && engine::health_of(*found).ok();
+  if (!found.ok()) return told(false);
+  engine::ask_health(*found, [told = std::move(told)](const Status& health) { told(health.ok()); });
 }
 
 void WorkerDoor::set_control(py::object control) { *control_.lock() = native_owner(std::move(control)); }

@@ -23,7 +23,7 @@ class WorkerDoor final : public worker::Door {
   WorkerDoor(engine::Engine& engine, PyThread& thread) : engine_(engine), thread_(thread) {}
 
   void infer(const std::string& model, std::int64_t version, infer::RequestPtr request) override;
-  bool ready(const std::string& model, std::int64_t version) override;
+  void ready(const std::string& model, std::int64_t version, std::function<void(bool)> told) override;
   void control(const std::string& verb, const std::string& arguments, Done done) override;
 
   void set_control(pybind11::object control);  // with the interpreter lock held

@@ -63,7 +63,14 @@ void GrpcStream::model_ready(const Bytes& message) {
   if (!version.ok()) return end(version.status());
   const auto model = connection_->services().engine.find(asked->name, *version);
   if (!model.ok()) return end(model.status());
-  end_unary(kserve::encode_ready(engine::health_of(*model).ok()));
+  // The model may want to be asked itself, elsewhere.
+  engine::ask_health(*model, [self = shared_from_this(), mailbox = connection_->mailbox()](const Status& health) {
+    mailbox->post([self, ready = health.ok()](const net::IoToken& io) {
+      if (self->connection_ == nullptr) return;
+      self->end_unary(kserve::encode_ready(ready));
+      self->connection_->answer_waits(io);
+    });
+  });
 }
 
 void GrpcStream::control(const Bytes& message) {
@@ -123,12 +130,31 @@ void GrpcStream::refuse_inference(const Status& why, const std::string& id) {
 
 void GrpcStream::on_answer(const net::IoToken& io, GrpcInference& from, infer::Response response, bool last) {
   if (connection_ == nullptr) return;
+  if (method_->streams() && !ended_out_ && behind()) {
+    const auto running = std::ranges::find(running_, &from, [](const auto& one) { return one.get(); });
+    if (running != running_.end()) return waiting_.push_back({*running, std::move(response), last});
+  }
   if (last) retire(from);  // the caller holds it until it returns
   if (ended_out_) return;
   connection_->answer_waits(io);
   answer_inference(from, std::move(response), last);
   if (!held_.empty()) resume();
   if (connection_ != nullptr && method_->streams()) finish_if_done();
+}
+
+void GrpcStream::send_waiting(const net::IoToken& io) {
+  constexpr std::size_t kEnough = 1u << 20;
+  if (connection_ == nullptr || waiting_.empty()) return;
+  connection_->answer_waits(io);
+  while (!waiting_.empty() && connection_->session().unsent(id_) <= kEnough) {
+    Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (next.last) retire(*next.from);
+    answer_inference(*next.from, std::move(next.response), next.last);
+    if (connection_ == nullptr) return;
+  }
+  if (!held_.empty()) resume();
+  if (connection_ != nullptr) finish_if_done();
 }
 
 namespace {

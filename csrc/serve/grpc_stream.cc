@@ -186,9 +186,13 @@ void GrpcStream::on_last_message() {
 // More answers than a client reads, or more requests than it makes sense to hold.
 bool GrpcStream::throttled() const {
   constexpr std::size_t kMostRunning = 1024;
-  constexpr std::size_t kMostUnsent = 4u << 20;
   if (method_ == nullptr || !method_->streams()) return false;
-  return order_.open() >= kMostRunning || connection_->session().unsent(id_) > kMostUnsent;
+  return order_.open() >= kMostRunning || behind();
+}
+
+bool GrpcStream::behind() const {
+  constexpr std::size_t kMostUnsent = 4u << 20;
+  return !waiting_.empty() || connection_->session().unsent(id_) > kMostUnsent;
 }
 
 void GrpcStream::resume() {
@@ -201,7 +205,12 @@ void GrpcStream::resume() {
 }
 
 void GrpcStream::on_drained() {
-  if (!held_.empty()) resume();
+  if (!waiting_.empty()) {
+    // Not now: the session is taking what was written.
+    connection_->mailbox()->post([self = shared_from_this()](const net::IoToken& io) { self->send_waiting(io); });
+  } else if (!held_.empty()) {
+    resume();
+  }
 }
 
 void GrpcStream::on_close(http2::ErrorCode) {
@@ -209,6 +218,7 @@ void GrpcStream::on_close(http2::ErrorCode) {
   connection_->stream_closed(*this);
   connection_ = nullptr;
   ended_out_ = true;
+  waiting_.clear();
   for (const auto& inference : std::exchange(running_, {})) inference->cancellation.cancel();
 }
 
@@ -258,6 +268,7 @@ void GrpcStream::end_unary(std::string message) {
 void GrpcStream::end(grpc::Code code, std::string_view message) {
   if (ended_out_) return;
   ended_out_ = true;
+  waiting_.clear();
   for (const Bytes& data : std::exchange(held_, {})) connection_->session().consume(id_, data.size());
   for (const auto& inference : running_) inference->cancellation.cancel();
   const std::string encoded = grpc::percent_encode(message);

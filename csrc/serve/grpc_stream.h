@@ -11,6 +11,7 @@
 // Life:  open until on_close(); after that every answer falls on deaf ears.
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,6 +47,12 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   void on_answer(const net::IoToken& io, GrpcInference& from, infer::Response response, bool last);
 
  private:
+  struct Waiting {
+    std::shared_ptr<GrpcInference> from;
+    infer::Response response;
+    bool last;
+  };
+
   void on_header(std::string_view name, std::string_view value) override;
   void on_head(bool too_large) override;
   void on_data(Bytes data) override;
@@ -68,6 +75,8 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   void infer(const Bytes& message);
   void refuse_inference(const Status& why, const std::string& id);
   void answer_inference(GrpcInference& from, infer::Response response, bool last);
+  bool behind() const;  // the reader is: more answers wait
+  void send_waiting(const net::IoToken& io);
   void put(AnswerOrder::Ticket ticket, StreamAnswer answer, bool last);
   void finish_if_done();
   void retire(GrpcInference& inference);
@@ -106,6 +115,7 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   std::vector<Bytes> held_;  // received while throttled; not consumed, so the window stays shut
   AnswerOrder order_;
   std::vector<std::shared_ptr<GrpcInference>> running_;
+  std::deque<Waiting> waiting_;  // not encoded: they hold their models back
 };
 
 }  // namespace argosy::serve

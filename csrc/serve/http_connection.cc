@@ -184,6 +184,11 @@ void HttpConnection::write_waiting(const net::IoToken& io) {
     front->connection_ = nullptr;
     exchanges_.pop_front();
     if (!front->keep_alive_) last_taken_ = true;
+    if (!exchanges_.empty() && !exchanges_.front()->waiting_.empty()) {
+      // A stream whose turn has come; not from here, which it would come back to.
+      connection_.loop().mailbox()->post(
+          [exchange = exchanges_.front()](const net::IoToken& token) { exchange->resume_stream(token); });
+    }
   }
   after_answers(io);
 }
@@ -195,7 +200,17 @@ void HttpConnection::after_answers(const net::IoToken& io) {
   advance(io);  // what arrived while the pipeline was full
 }
 
-void HttpConnection::on_writable(const net::IoToken& io) { after_answers(io); }
+bool HttpConnection::behind(const HttpExchange& exchange) const {
+  constexpr std::size_t kMostHeld = 1u << 20;  // while it is not its turn
+  return connection_.over_high_mark() || exchange.reply_.body.size > kMostHeld;
+}
+
+void HttpConnection::on_writable(const net::IoToken& io) {
+  after_answers(io);
+  if (connection_.closed() || exchanges_.empty()) return;
+  const std::shared_ptr<HttpExchange> front = exchanges_.front();
+  front->resume_stream(io);
+}
 
 void HttpConnection::on_read_end(const net::IoToken& io) {
   last_taken_ = true;

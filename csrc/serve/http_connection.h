@@ -43,6 +43,9 @@ class HttpConnection final : public net::ConnectionHandler {
   void stream_piece(const net::IoToken& io, HttpExchange& exchange, kserve::Gather piece);
   void stream_end(const net::IoToken& io, HttpExchange& exchange);
 
+  // More of a stream would only wait here.
+  bool behind(const HttpExchange& exchange) const;
+
   net::Connection& connection() { return connection_; }
   Services& services() { return services_; }
 

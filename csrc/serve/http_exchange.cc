@@ -78,6 +78,7 @@ HttpReply error_reply(const Status& status) {
 
 void HttpExchange::abandon() {
   connection_ = nullptr;
+  waiting_.clear();
   cancellation_.cancel();
 }
 
@@ -117,8 +118,13 @@ void HttpExchange::health(const net::IoToken& io, const kserve::HealthCall& call
   if (!version.ok()) return answer(io, error_reply(version.status()));
   const auto model = services.engine.find(call.model, *version);
   if (!model.ok()) return answer(io, error_reply(model.status()));
-  if (!engine::health_of(*model).ok()) return answer(io, error_reply(400, "Model version not ready"));
-  answer(io, {});
+  // The model may want to be asked itself, elsewhere.
+  engine::ask_health(*model, [self = shared_from_this(), mailbox = connection_->connection().loop().mailbox(),
+                              counted = std::make_shared<ControlCount>(services.running)](const Status& health) {
+    mailbox->post([self, counted, ready = health.ok()](const net::IoToken& token) {
+      self->answer(token, ready ? HttpReply() : error_reply(400, "Model version not ready"));
+    });
+  });
 }
 
 void HttpExchange::metrics(const net::IoToken& io, bool known) {
@@ -222,7 +228,11 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
 
 void HttpExchange::on_response(const net::IoToken& io, infer::Response response, bool last) {
   if (connection_ == nullptr) return;
-  if (verb_ == kserve::InferVerb::generate_stream) return answer_stream(io, std::move(response), last);
+  if (verb_ == kserve::InferVerb::generate_stream) {
+    const bool behind = !waiting_.empty() || connection_->behind(*this);
+    if (behind) return waiting_.emplace_back(std::move(response), last), void();
+    return answer_stream(io, std::move(response), last);
+  }
   // A decoupled model's last word may be empty.
   const bool counts = !response.status.ok() || !response.outputs.empty() || !engine::spec_of(model_).decoupled;
   if (counts && ++responses_ == 1) first_ = std::move(response);
@@ -262,6 +272,14 @@ void HttpExchange::answer_generate(const net::IoToken& io, const infer::Response
     reply = json.ok() ? HttpReply{200, kJson, {}, std::move(*json)} : error_reply(json.status());
   }
   answer(io, std::move(reply));
+}
+
+void HttpExchange::resume_stream(const net::IoToken& io) {
+  while (connection_ != nullptr && !waiting_.empty() && !connection_->behind(*this)) {
+    auto [response, last] = std::move(waiting_.front());
+    waiting_.pop_front();
+    answer_stream(io, std::move(response), last);
+  }
 }
 
 void HttpExchange::answer_stream(const net::IoToken& io, infer::Response response, bool last) {

@@ -8,6 +8,7 @@
 // Thread: its loop's; it may be destroyed on any.
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,9 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   // Starts what the head and body ask for; the answer may be there at once.
   void start(const net::IoToken& io, const http1::Head& head, Bytes body, const kserve::Route& route);
 
+  // The reader of a stream has caught up.
+  void resume_stream(const net::IoToken& io);
+
   // The connection is gone, or its client.
   void abandon();
   void cancel() { cancellation_.cancel(); }
@@ -72,7 +76,8 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   kserve::Coding coding_ = kserve::Coding::identity;
   kserve::InferVerb verb_ = kserve::InferVerb::infer;
   std::size_t responses_ = 0;
-  infer::Response first_;  // generate: until it is known to be the only one
+  std::deque<std::pair<infer::Response, bool>> waiting_;  // generate_stream: they hold the model back
+  infer::Response first_;                                 // generate: until it is known to be the only one
 
   // Of the answer, for the connection.
   std::string asked_;  // method and target, when accesses are logged

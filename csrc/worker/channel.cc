@@ -31,7 +31,7 @@ constexpr char kSpilled = 'S';
 }  // namespace
 
 Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::size_t arena_bytes) {
-  auto control = SharedMemory::create("argosy:" + name + ":control", place_of(kRings));
+  auto control = SharedMemory::create("argosy:" + name + ":control", place_of(kRings) + kSlots * sizeof(Windows::Slot));
   if (!control.ok()) return control.status();
   auto ours = Arena::create("argosy:" + name + ":inputs", arena_bytes, kKept);
   if (!ours.ok()) return ours.status();
@@ -43,6 +43,7 @@ Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::s
   Writer head;
   head.number(kMagic).number(kVersion).number(kSlots).number(static_cast<std::uint32_t>(kRings));
   for (const std::uint32_t capacity : kCapacities) head.number(capacity);
+  head.number(kSlots);
   std::memcpy(control->data(), head.bytes().data(), head.size());
   return std::shared_ptr<Channel>(new Channel(std::make_shared<SharedMemory>(*std::move(control)), *std::move(ours),
                                               *std::move(theirs), *std::move(event)));
@@ -66,6 +67,10 @@ std::vector<int> Channel::descriptors() const {
 
 std::span<std::atomic<std::uint32_t>> Channel::flags() const {
   return {reinterpret_cast<std::atomic<std::uint32_t>*>(control_->data() + kPage), kSlots};
+}
+
+std::span<Windows::Slot> Channel::windows() const {
+  return {reinterpret_cast<Windows::Slot*>(control_->data() + place_of(kRings)), kSlots};
 }
 
 Exchange Channel::exchange() {

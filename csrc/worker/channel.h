@@ -4,9 +4,10 @@
 // and cancellation flags. ring.h, wire.h and worker.cc have the messages.
 //
 // Control memory, one page of head: u32 'ARGW', u32 version, u32 slots, u32 rings, then
-// each ring's capacity (u32). Then the flags, u32 per slot, then the rings, each
-// beginning on a page: work and results (one batch at a time), calls (worker to server)
-// and returns (server to worker), and the blocks that either side let go of.
+// each ring's capacity (u32), then the number of windows (u32). Then the flags, u32 per
+// slot, then the rings, each beginning on a page: work and results (one batch at a time),
+// calls (worker to server) and returns (server to worker), and the blocks that either
+// side let go of; then the windows (windows.h).
 //
 // Thread: each function says whose.
 
@@ -21,6 +22,7 @@
 #include "worker/message.h"
 #include "worker/process.h"
 #include "worker/ring.h"
+#include "worker/windows.h"
 #include "worker/wire.h"
 
 namespace argosy::worker {
@@ -36,6 +38,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const Descriptor& event() const { return event_; }  // readable: look at calls
   std::shared_ptr<const void> memory() const { return control_; }
   std::span<std::atomic<std::uint32_t>> flags() const;
+  std::span<Windows::Slot> windows() const;
 
   // Tensors of one message. The end of a tensor of the worker's is told to it.
   Exchange exchange();

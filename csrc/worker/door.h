@@ -23,7 +23,8 @@ class Door {
   // its own reply, also when it is refused.
   virtual void infer(const std::string& model, std::int64_t version, infer::RequestPtr request) = 0;
 
-  virtual bool ready(const std::string& model, std::int64_t version) = 0;
+  // `told` is called once, on any thread.
+  virtual void ready(const std::string& model, std::int64_t version, std::function<void(bool)> told) = 0;
 
   // "load" or "unload" with the arguments as JSON; `done` is called once, on any thread.
   using Done = std::function<void(Status)>;

@@ -142,6 +142,18 @@ void InFlight::respond(Handle handle, std::optional<infer::Response> response, b
   std::move(finished->reply).finish(response ? std::move(*response) : infer::Response{});
 }
 
+infer::RequestPtr InFlight::take(Handle handle) {
+  infer::RequestPtr taken;
+  {
+    auto state = state_.lock();
+    const Entry* const entry = find(*state, handle);
+    if (entry == nullptr || !entry->request) return nullptr;
+    taken = release(*state, handle);
+  }
+  if (taken->cancellation) taken->cancellation->listen(nullptr);
+  return taken;
+}
+
 void InFlight::close(const Status& why) {
   std::vector<infer::RequestPtr> kept;
   {

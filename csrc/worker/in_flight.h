@@ -7,7 +7,7 @@
 // that a late word about an old request cannot touch a new one. It stays with the
 // runner's batch (placed) or is kept here until its last response.
 //
-// Thread: add, keep, settle: the runner's; respond, close: the keeper's. A kept request
+// Thread: add, keep, settle: the runner's; respond, take, close: the keeper's. A kept request
 // is touched by the keeper alone.
 
 #include <atomic>
@@ -45,6 +45,9 @@ class InFlight {
   // dropped. `fit` looks at a response before it leaves.
   using Fit = std::function<void(const infer::Request&, infer::Response&)>;
   void respond(Handle handle, std::optional<infer::Response> response, bool last, bool decoupled, const Fit& fit);
+
+  // A kept request that the worker gives back unanswered; null: there is none.
+  infer::RequestPtr take(Handle handle);
 
   // Answers what is kept with `why`; nothing is taken from now on.
   void close(const Status& why);

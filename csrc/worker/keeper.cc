@@ -98,6 +98,17 @@ Status Keeper::healthy() {
   return unavailable("model instance '" + instance_ + "' is being started");
 }
 
+void Keeper::ask_healthy(std::function<void(Status)> done) {
+  if (Status status = healthy(); !status.ok()) return done(status);
+  std::shared_ptr<Worker> worker;
+  {
+    auto state = state_.lock();
+    worker = state->worker;
+  }
+  if (!worker) return done(healthy());
+  worker->ask_ready(std::move(done));
+}
+
 void Keeper::stop() {
   std::shared_ptr<Worker> worker;
   {

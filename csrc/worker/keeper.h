@@ -32,8 +32,9 @@ class Keeper {
   Result<std::shared_ptr<Worker>> wait_worker(TimePoint until);
 
   Status healthy();
-  void stop();                       // lets the process finalize, then joins
-  void stop_at(TimePoint deadline);  // kills it then
+  void ask_healthy(std::function<void(Status)> done);  // the model's own opinion included
+  void stop();                                         // lets the process finalize, then joins
+  void stop_at(TimePoint deadline);                    // kills it then
 
  private:
   struct State {

@@ -31,6 +31,11 @@ void OutgoingCalls::start(Call call) {
   door_->infer(call.model, call.version, std::move(call.request));
 }
 
+void OutgoingCalls::again(const model::ModelSpec& spec, infer::RequestPtr request) {
+  if (!door_) return std::move(request->reply).finish({no_door(), {}, {}});
+  door_->infer(spec.name, spec.version, std::move(request));
+}
+
 void OutgoingCalls::cancel(std::uint64_t id) {
   std::shared_ptr<infer::Cancellation> cancellation;
   {
@@ -97,13 +102,10 @@ void OutgoingCalls::control(std::uint64_t id, const std::string& verb, const std
 }
 
 void OutgoingCalls::is_ready(std::uint64_t id, const std::string& model, std::int64_t version) {
-  infer::Response answer;
-  if (!door_) {
-    answer.status = no_door();
-  } else {
-    answer.parameters.push_back({"ready", door_->ready(model, version)});
-  }
-  send(*channel_, id, answer, true);
+  if (!door_) return send(*channel_, id, {no_door(), {}, {}}, true);
+  door_->ready(model, version, [channel = channel_, id](bool ready) {
+    send(*channel, id, {{}, {}, {{"ready", ready}}}, true);
+  });
 }
 
 }  // namespace argosy::worker

@@ -15,6 +15,7 @@
 
 #include "base/guarded.h"
 #include "infer/request.h"
+#include "model/spec.h"
 #include "worker/channel.h"
 #include "worker/door.h"
 #include "worker/in_flight.h"
@@ -39,6 +40,9 @@ class OutgoingCalls : public std::enable_shared_from_this<OutgoingCalls> {
   void parent_left(Handle parent);  // cancels the calls whose every parent has left
   void cancel_all();
   std::size_t open() const;
+
+  // A request of this model's own that the model wants to see again: back into its queue.
+  void again(const model::ModelSpec& spec, infer::RequestPtr request);
 
   // Control of the repository and questions; answered as a return as well.
   void control(std::uint64_t id, const std::string& verb, const std::string& arguments);

@@ -42,8 +42,10 @@ Worker::Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::s
       channel_(std::move(channel)),
       calls_(std::make_shared<OutgoingCalls>(channel_, std::move(door))),
       metrics_(settings_.metrics, calls_),
+      readiness_(channel_, settings_.instance, settings_.ready_limit),
       in_flight_(channel_->memory(), channel_->flags(),
                  [calls = calls_](Handle handle) { calls->parent_left(handle); }),
+      windows_(channel_->memory(), channel_->windows()),
       process_(std::move(process)),
       wake_(std::move(wake)),
       stop_at_(TimePoint::max().time_since_epoch().count()) {}
@@ -69,6 +71,12 @@ Status Worker::serve(const std::function<void()>& ready) {
     if (finalizing_ && finalized_by == TimePoint::max()) finalized_by = now() + settings_.finalize_limit;
     const TimePoint patience = std::min(finalized_by, TimePoint(Nanos(stop_at_.load())));
     int timeout = channel_->flush_returns() ? -1 : 1;
+    if (const TimePoint due = readiness_.due(); due != TimePoint::max()) {
+      readiness_.expire(now());
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(due - now()).count() + 1;
+      const int look = static_cast<int>(std::clamp<std::int64_t>(left, 1, 1000));
+      timeout = timeout < 0 ? look : std::min(timeout, look);
+    }
     if (patience != TimePoint::max()) {
       if (now() >= patience) kill(finalizing_ ? "did not finalize in time" : "was still busy when the server stopped");
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(patience - now()).count() + 1;
@@ -117,8 +125,15 @@ Status Worker::ended() {
   channel_->results().wake();
   calls_->cancel_all();
   metrics_.end();
+  readiness_.close(why);
   in_flight_.close(why);
   return why;
+}
+
+void Worker::ask_ready(std::function<void(Status)> done) {
+  if (!has_opinion_) return done({});
+  readiness_.ask(std::move(done), now());
+  signal_event(wake_);  // the keeper watches the time
 }
 
 void Worker::finalize() {
@@ -182,12 +197,14 @@ Status Worker::read_calls(const std::function<void()>& ready) {
   }
 }
 
-// 'I' u8 code, text                              initialised, or why not
-// 'r' u8 last, u8 has response, to 8: u64 handle, response
+// 'I' u8 code, text, u8 has an opinion           initialised, or why not
+// 'r' u8 last, u8 has response, to 4: u32 units of its window, u64 handle, response
+// 'y' to 8: u64 handle                           it is to come again, in a later batch
 // 'b' to 8: u64 id, i64 version, u32 parents, text model, to 8: parents, request
 // 'c' to 8: u64 id                               a call is withdrawn
 // 'm' to 8: u64 id, text verb, text arguments    load, unload
 // 'q' to 8: u64 id, i64 version, text model      is it ready
+// 'h' u8 ready, to 8: u64 id                     whether the model says that it is ready
 // 'l' u8 level, text request id, text message
 Status Worker::read_call(const std::string& record, const std::function<void()>& ready) {
   auto message = channel_->open(record);
@@ -199,6 +216,7 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
     case 'I': {
       const auto code = from.number<std::uint8_t>();
       const std::string text(from.text());
+      has_opinion_ = from.number<std::uint8_t>() != 0;
       if (code == 0) {
         initialised_ = true;
         ready();
@@ -213,16 +231,25 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
     case 'r': {
       const bool last = from.number<std::uint8_t>() != 0;
       const bool has_response = from.number<std::uint8_t>() != 0;
-      from.align(8);
+      from.align(4);
+      const auto units = from.number<std::uint32_t>();
       const auto handle = from.number<Handle>();
       std::optional<infer::Response> response;
       if (has_response) {
         auto read = read_response(from, *message, exchange);
         if (!read.ok()) return read.status();
         response = *std::move(read);
+        if (!last && units != 0) response->window = windows_.ticket(handle, units);
       }
       in_flight_.respond(handle, std::move(response), last, settings_.spec->decoupled,
                          [&](const auto& request, auto& answer) { fit_outputs(*settings_.spec, request, answer); });
+      break;
+    }
+    case 'y': {
+      from.align(8);
+      const auto handle = from.number<Handle>();
+      if (from.failed()) break;
+      if (auto request = in_flight_.take(handle)) calls_->again(*settings_.spec, std::move(request));
       break;
     }
     case 'b': {
@@ -260,6 +287,13 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
       if (!from.failed()) calls_->is_ready(id, model, version);
       break;
     }
+    case 'h': {
+      const bool ready = from.number<std::uint8_t>() != 0;
+      from.align(8);
+      const auto id = from.number<std::uint64_t>();
+      if (!from.failed()) readiness_.answered(id, ready);
+      break;
+    }
     case 'l': {
       const LogLevel level = level_of(from.number<std::uint8_t>());
       const auto request_id = from.text();
@@ -286,7 +320,9 @@ Status Worker::execute(backend::Batch& batch) {
   auto exchange = channel_->exchange();
   for (std::size_t i = 0; i < batch.requests.size(); ++i) {
     const auto handle = in_flight_.add(*batch.requests[i]);
-    if (!handle) {
+    if (handle) {
+      windows_.open(*handle);
+    } else {
       batch.answers[i].status = resource_exhausted("model instance '" + settings_.instance + "' holds " +
                                                    std::to_string(kSlots) + " unanswered requests, its limit");
       if (dead()) batch.answers[i].status = *end_.lock();
@@ -349,7 +385,8 @@ Status Worker::execute(backend::Batch& batch) {
   return {};
 }
 
-// 'R' to 4: u32 count; for each, to 16: u64 handle, u8 deferred, to 8: response unless deferred.
+// 'R' to 4: u32 count; for each, to 16: u64 handle, u8 what (0 a response, 1 answered later,
+// 2 it is to come again), to 8: the response.
 Status Worker::read_results(const std::string& record, backend::Batch& batch, std::vector<Handle>& handles) {
   auto message = channel_->open(record);
   if (!message.ok()) return message.status();
@@ -363,11 +400,17 @@ Status Worker::read_results(const std::string& record, backend::Batch& batch, st
   for (std::uint32_t i = 0; i < count && !from.failed(); ++i) {
     from.align(16);
     const auto handle = from.number<Handle>();
-    const bool deferred = from.number<std::uint8_t>() != 0;
+    const auto what = from.number<std::uint8_t>();
     from.align(8);
     while (at < handles.size() && handles[at] != handle) ++at;
     if (at == handles.size()) return internal_error("a result for an unknown request");
-    if (deferred) {
+    if (what == 2) {
+      in_flight_.settle(handle);
+      handles[at] = 0;
+      calls_->again(*settings_.spec, std::move(batch.requests[at]));
+      continue;
+    }
+    if (what == 1) {
       if (auto early = in_flight_.keep(handle, batch.requests[at])) {
         batch.answers[at] = *std::move(early);
         fit_outputs(*settings_.spec, *batch.requests[at], batch.answers[at]);

@@ -22,6 +22,7 @@
 #include "worker/metric_desk.h"
 #include "worker/outgoing_calls.h"
 #include "worker/process.h"
+#include "worker/readiness_asks.h"
 
 namespace argosy::worker {
 
@@ -34,6 +35,7 @@ struct WorkerSettings {
   std::shared_ptr<InstanceMetrics> metrics;                     // over all lives of the instance
   Nanos execute_limit{0};                                       // 0: a batch may take for ever
   Nanos finalize_limit = std::chrono::seconds(30);
+  Nanos ready_limit = std::chrono::seconds(5);  // for the model to say whether it is ready
 };
 
 class Worker : public std::enable_shared_from_this<Worker> {
@@ -46,6 +48,9 @@ class Worker : public std::enable_shared_from_this<Worker> {
   Status serve(const std::function<void()>& ready);
 
   Status execute(backend::Batch& batch);
+
+  // Whether the model itself says that it is ready; at once where it has no say.
+  void ask_ready(std::function<void(Status)> done);
 
   void finalize();                   // let it end by itself, soon
   void kill(std::string why);        // now
@@ -71,11 +76,14 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const std::shared_ptr<Channel> channel_;
   const std::shared_ptr<OutgoingCalls> calls_;
   MetricDesk metrics_;
+  ReadinessAsks readiness_;
   InFlight in_flight_;
+  Windows windows_;
   Process process_;
   const Descriptor wake_;
   std::atomic<bool> dead_{false};
   std::atomic<bool> finalizing_{false};
+  std::atomic<bool> has_opinion_{false};     // the model wants to be asked whether it is ready
   std::atomic<Nanos::rep> stop_at_;          // since the clock's epoch
   bool initialised_ = false;                 // keeper's
   std::string last_errors_;                  // keeper's: the end of its standard error

@@ -58,6 +58,7 @@ class WorkerInstance final : public backend::Instance {
   }
 
   Status healthy() const override { return keeper_->healthy(); }
+  void ask_healthy(Health done) const override { keeper_->ask_healthy(std::move(done)); }
 
  private:
   const std::shared_ptr<Keeper> keeper_;
@@ -75,6 +76,8 @@ class WorkerModel final : public backend::LoadedModel {
     if (!execute_limit.ok()) return execute_limit.status();
     auto finalize_limit = seconds_of(*spec_, "finalize-timeout-seconds", std::chrono::seconds(30));
     if (!finalize_limit.ok()) return finalize_limit.status();
+    auto ready_limit = seconds_of(*spec_, "ready-timeout-seconds", std::chrono::seconds(5));
+    if (!ready_limit.ok()) return ready_limit.status();
     WorkerSettings settings{
         .spec = spec_,
         .instance = slot.name,
@@ -83,7 +86,8 @@ class WorkerModel final : public backend::LoadedModel {
         .arena_bytes = options_->arena_bytes,
         .metrics = options_->metrics ? std::make_shared<InstanceMetrics>(options_->metrics) : nullptr,
         .execute_limit = *execute_limit,
-        .finalize_limit = *finalize_limit};
+        .finalize_limit = *finalize_limit,
+        .ready_limit = *ready_limit};
     auto keeper = std::make_shared<Keeper>(
         slot.name, spec_->name, options_->restart,
         [settings = std::move(settings), options = options_] { return Worker::start(settings, options->door); });

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from argosy.logs import Logs
 from argosy.repository import Repository
+from argosy.repository.index import IndexRow, State
 
 if TYPE_CHECKING:
     from argosy._core import Engine
@@ -41,6 +42,19 @@ class Context:
     logs: Logs
     server_id: str
     version: str
+
+    def index(self, *, ready_only: bool) -> list[IndexRow]:
+        """The repository's index, corrected by what the instances say: a loaded model whose process is down is
+        unavailable, and why."""
+        problems = {(name, str(version)): problem for name, version, problem in self.engine.models() if problem}
+        rows = []
+        for row in self.repository.index(ready_only=ready_only):
+            problem = problems.get((row.name, row.version)) if row.state == State.READY.value else None
+            if problem is None:
+                rows.append(row)
+            elif not ready_only:
+                rows.append(replace(row, state=State.UNAVAILABLE.value, reason=problem))
+        return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

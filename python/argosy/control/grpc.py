@@ -79,7 +79,7 @@ def _index(context: Context, request: Any) -> Any:
     if request.repository_name:
         raise Unsupported(_NO_REPOSITORY)
     out = protos.RepositoryIndexResponse()
-    for row in context.repository.index(ready_only=request.ready):
+    for row in context.index(ready_only=request.ready):
         out.models.add(**row.to_json())
     return out
 

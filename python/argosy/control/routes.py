@@ -84,7 +84,7 @@ def _index(context: Context, call: Call, groups: dict[str, str | None]) -> JsonV
     ready = _body(call, empty={}).get("ready", False)
     if not isinstance(ready, bool):
         raise InvalidArgument("Invalid value for 'ready': expected a boolean")
-    return [row.to_json() for row in context.repository.index(ready_only=ready)]
+    return [row.to_json() for row in context.index(ready_only=ready)]
 
 
 def _parameters(call: Call) -> dict[str, Any]:

@@ -90,6 +90,9 @@ class ArgosyModelRunner:
         self._model = None
         self._binding.deferred.finish()
 
+    def has_readiness(self) -> bool:
+        return self._kind.ready is not Model.ready
+
     def is_ready(self) -> bool:
         if self._model is None:
             return False
@@ -175,6 +178,11 @@ class ArgosyModelRunner:
                 await items.aclose()
                 self._host.respond(request.handle, _LEFT, True)
                 return
+            if not self._host.has_room(request.handle):
+                # Elsewhere: the loop runs other streams, whose readers are not slow.
+                import asyncio
+
+                await asyncio.get_running_loop().run_in_executor(None, self._host.wait_room, request.handle)
             self._send(request, self._outputs([request], item)[0], final=False)
         self._host.respond(request.handle, None, True)
 

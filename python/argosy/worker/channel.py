@@ -7,6 +7,7 @@ import struct
 from argosy.errors import Internal
 from argosy.worker.memory import Inputs, Mapping, Outputs
 from argosy.worker.rings import HEAD_BYTES, Ring
+from argosy.worker.windows import Windows
 from argosy.worker.wire import Memory
 
 _MAGIC, _VERSION = 0x57475241, 1
@@ -39,6 +40,8 @@ class Channel:
         for capacity in capacities:
             opened.append(Ring(control, self._control.address, at, capacity))
             at += _pages(HEAD_BYTES + capacity)
+        (windows,) = struct.unpack_from("<I", control, 16 + 4 * rings)
+        self.windows = Windows(control, self._control.address, at, windows)
         self.work, self.results, self.calls, self.returns, returned, released = opened
         self.memory = Memory(Inputs(_INPUTS, returned), Outputs(_OUTPUTS, released))
         self.event = _EVENT

@@ -34,7 +34,7 @@ class TensorValue(NamedTuple):
 
     `dtype` as on the wire ("FP32", "BYTES", "BF16"). `data` has `shape`, in C order: BYTES is an object
     array of `bytes`; BF16 is a uint16 array of the raw bits; every other type is numpy's own. Inputs are
-    read-only views of the request's memory, which they keep alive for as long as they are referenced.
+    this model's alone and may be written; their memory lives for as long as they are referenced.
     """
 
     name: str
@@ -125,11 +125,18 @@ class Host(Protocol):
     def respond(self, handle: int, response: InferResponse | None, final: bool) -> None:
         """Sends one answer at once. Tensor bytes are copied, or taken over when they came from empty() or an
         input, before this returns. `response` is None only together with `final`. Blocks while a slow reader
-        holds the stream back; after the caller left it returns without effect. Raises InvalidArgument, sending
-        nothing, for a tensor that cannot be sent (unknown dtype, shape other than its data's)."""
+        holds the stream back (in an event loop only when it is far behind; see wait_room); after the caller
+        left it returns without effect. Raises InvalidArgument, sending nothing, for a tensor that cannot be
+        sent (unknown dtype, shape other than its data's)."""
+
+    def has_room(self, handle: int) -> bool:
+        """Whether a response that is not the last could leave without waiting for the stream's reader."""
+
+    def wait_room(self, handle: int) -> None:
+        """Waits until has_room(), or nobody waits for the response any more."""
 
     def reschedule(self, handle: int) -> None:
-        """Gives the request back to the scheduler: it comes again in a later execute(). Needs in-flight batching."""
+        """Gives the request back to the scheduler: it comes again in a later execute(), as it came."""
 
     def is_cancelled(self, handle: int) -> bool:
         """Whether the caller left, cancelled, or ran out of time. Cheap; False after the final answer."""
@@ -202,6 +209,9 @@ class ModelRunner(Protocol):
 
     def finalize(self) -> None:
         """The end: waits for what is still owed, then lets the model clean up. Raises nothing."""
+
+    def has_readiness(self) -> bool:
+        """Whether the model has something to say about its readiness; after initialize()."""
 
     def is_ready(self) -> bool:
         """Asks the model, True when it has no opinion. Any thread; may block as long as the model does."""

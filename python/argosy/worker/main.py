@@ -45,7 +45,7 @@ def main(server: int) -> None:
         traceback.print_exc()
         host.initialized(Failure("internal", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
         _leave(1)
-    host.initialized(None)
+    host.initialized(None, runner.is_ready if runner.has_readiness() else None)
 
     outputs = tuple(name for name in settings["outputs"].split("\n") if name)
     work, results, memory = channel.work, channel.results, channel.memory

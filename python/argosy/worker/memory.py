@@ -48,8 +48,8 @@ class Lease:
 
     __slots__ = ("__array_interface__", "_block", "_ended")
 
-    def __init__(self, address: int, size: int, writable: bool, block: int, ended: deque[int]) -> None:
-        self.__array_interface__ = {"data": (address, not writable), "shape": (size,), "typestr": "|u1", "version": 3}
+    def __init__(self, address: int, size: int, block: int, ended: deque[int]) -> None:
+        self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
         self._block = block
         self._ended = ended
 
@@ -69,8 +69,8 @@ class Inputs:
         self._lock = threading.Lock()
 
     def bytes_of(self, block: int, offset: int, size: int) -> np.ndarray[Any, Any]:
-        """The bytes as a read-only uint8 array, which holds the block."""
-        return np.asarray(Lease(self.mapping.address + offset, size, False, block, self._ended))
+        """The bytes as a uint8 array, which holds the block. It was made for this process: it may be written."""
+        return np.asarray(Lease(self.mapping.address + offset, size, block, self._ended))
 
     def flush(self) -> None:
         """Tells the server which blocks it has back."""
@@ -127,7 +127,7 @@ class Outputs:
 
     def array(self, offset: int, size: int) -> np.ndarray[Any, Any]:
         """The block as a writable uint8 array, which is its holder."""
-        return np.asarray(Lease(self.mapping.address + offset, size, True, offset, self._ended))
+        return np.asarray(Lease(self.mapping.address + offset, size, offset, self._ended))
 
     def hold(self, inside: int) -> int:
         """One more holder of the block around this offset; the block's offset."""

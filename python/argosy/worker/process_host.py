@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import queue
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,26 +22,31 @@ from typing import Callable
 import numpy as np
 import numpy.typing as npt
 
-from argosy.errors import Unsupported, error_of
+from argosy.errors import error_of
 from argosy.worker.channel import Channel
 from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
 from argosy.worker.process_metrics import ProcessMetrics
 from argosy.worker.rings import push_waiting
-from argosy.worker.wire import CODE_OF, Received, put_call, put_response, read_response, take_back
+from argosy.worker.windows import UNIT_BYTES, WINDOW, WINDOW_IN_LOOP
+from argosy.worker.wire import CODE_OF, INLINE, Received, put_call, put_response, read_response, take_back
 
 _LEVELS = {"error": 0, "warning": 1, "info": 2, "verbose": 3}
+_READINESS = ord("h")
+_AGAIN = bytearray()  # in an answer's place: the request is to come again
+_LOOK_SECS = 0.02  # how often a model that waits for a reader looks whether there still is one
 _EVENT = (1).to_bytes(8, "little")
 
 
 class _Known:
     """What is remembered of a request that is not answered."""
 
-    __slots__ = ("deadline", "id", "trace")
+    __slots__ = ("deadline", "id", "sent", "trace")
 
     def __init__(self, deadline: float | None, identity: str, trace: str) -> None:
         self.deadline = deadline
         self.id = identity
         self.trace = trace
+        self.sent = 0  # units of its window
 
 
 class ProcessHost(ProcessMetrics):
@@ -57,6 +64,7 @@ class ProcessHost(ProcessMetrics):
         self._numbers = count(1)
         self._waiting: dict[int, OnResponse] = {}
         self._reader: threading.Thread | None = None
+        self._asked_ready: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     # The main loop's.
 
@@ -80,7 +88,9 @@ class ProcessHost(ProcessMetrics):
                 answer = answers[handle]
                 message += bytes(-len(message) & 15)
                 message += handle.to_bytes(8, "little")
-                message += b"\0\0\0\0\0\0\0\0" if answer is not None else b"\1\0\0\0\0\0\0\0"
+                message += (
+                    b"\1\0\0\0\0\0\0\0" if answer is None else b"\2\0\0\0\0\0\0\0" if answer is _AGAIN else bytes(8)
+                )
                 if answer is not None:
                     message += answer
         return message
@@ -90,6 +100,8 @@ class ProcessHost(ProcessMetrics):
     def respond(self, handle: int, response: InferResponse | None, final: bool) -> None:
         known = self._known.get(handle)
         if known is None:
+            return
+        if not final and not self._made_room(handle, known):
             return
         lent: list[int] = []
         body = bytearray()
@@ -112,12 +124,51 @@ class ProcessHost(ProcessMetrics):
         message = bytearray(b"r\0\0\0\0\0\0\0")
         message[1] = final
         message[2] = response is not None
+        if not final and response is not None:
+            # Tensors in an arena are not in the body.
+            size = len(body) + sum(output.data.nbytes for output in response.outputs if output.data.nbytes > INLINE)
+            units = 1 + size // UNIT_BYTES
+            message[4:8] = units.to_bytes(4, "little")
+            with self._lock:
+                known.sent = (known.sent + units) & 0xFFFFFFFF
         message += handle.to_bytes(8, "little")
         message += body
         self._call(message)
 
+    def has_room(self, handle: int) -> bool:
+        known = self._known.get(handle)
+        return known is None or self._channel.windows.ahead(handle, known.sent) < WINDOW
+
+    def wait_room(self, handle: int) -> None:
+        known = self._known.get(handle)
+        if known is not None:
+            self._wait_room(handle, known, WINDOW)
+
+    def _made_room(self, handle: int, known: _Known) -> bool:
+        """False: nobody waits for the response."""
+        ahead = self._channel.windows.ahead(handle, known.sent)
+        if ahead < WINDOW:
+            return True
+        loop = sys.modules.get("asyncio")
+        in_loop = loop is not None and loop._get_running_loop() is not None
+        return self._wait_room(handle, known, WINDOW_IN_LOOP if in_loop else WINDOW)
+
+    def _wait_room(self, handle: int, known: _Known, limit: int) -> bool:
+        windows = self._channel.windows
+        while windows.ahead(handle, known.sent) >= limit:
+            if self.is_cancelled(handle) or handle not in self._known:
+                return False
+            windows.wait(handle, known.sent, limit, _LOOK_SECS)
+        return True
+
     def reschedule(self, handle: int) -> None:
-        raise Unsupported("giving a request back to the scheduler (reschedule) is not served yet")
+        with self._lock:
+            if self._known.pop(handle, None) is None:
+                return
+            if handle in self._batch:
+                self._batch[handle] = _AGAIN
+                return
+        self._call(bytearray(b"y\0\0\0\0\0\0\0" + handle.to_bytes(8, "little")))
 
     def is_cancelled(self, handle: int) -> bool:
         if self._channel.flags[handle & 0xFFFFFFFF] == handle >> 32:
@@ -245,15 +296,30 @@ class ProcessHost(ProcessMetrics):
 
     # The start's answer.
 
-    def initialized(self, failure: Failure | None) -> None:
-        """Tells the server that the model is ready, or why not."""
+    def initialized(self, failure: Failure | None, is_ready: Callable[[], bool] | None = None) -> None:
+        """Tells the server that the model is initialised, or why not. `is_ready`: asked whether it is ready."""
         self._initializing = False
         code = CODE_OF.get(failure.code, CODE_OF["internal"]) if failure else 0
         raw = failure.message.encode("utf-8", "replace") if failure else b""
         body = bytearray(b"I")
         body.append(code)
         body += len(raw).to_bytes(4, "little") + raw
+        body.append(is_ready is not None)
+        if is_ready is not None:
+            threading.Thread(target=self._say_ready, args=(is_ready,), name="argosy-readiness", daemon=True).start()
+            self._listen()
         self._call(body)
+
+    def _say_ready(self, is_ready: Callable[[], bool]) -> None:
+        while True:
+            asked = [self._asked_ready.get()]
+            while not self._asked_ready.empty():
+                asked.append(self._asked_ready.get())
+            ready = is_ready()
+            for number in asked:
+                message = bytearray(b"h\0\0\0\0\0\0\0" + number.to_bytes(8, "little"))
+                message[1] = ready
+                self._call(message)
 
     # The rings.
 
@@ -268,6 +334,10 @@ class ProcessHost(ProcessMetrics):
     def _expect(self, number: int, on_response: OnResponse) -> None:
         with self._lock:
             self._waiting[number] = on_response
+        self._listen()
+
+    def _listen(self) -> None:
+        with self._lock:
             if self._reader is None:
                 self._reader = threading.Thread(target=self._read_returns, name="argosy-returns", daemon=True)
                 self._reader.start()
@@ -283,6 +353,9 @@ class ProcessHost(ProcessMetrics):
             message = channel.open(record)
             final = bool(message[1])
             number = int.from_bytes(message[8:16], "little")
+            if message[0] == _READINESS:
+                self._asked_ready.put(number)
+                continue
             response: InferResponse | None = read_response(message, 16, channel.memory)
             with self._lock:
                 on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)

@@ -45,6 +45,14 @@ def check_machine() -> None:
         raise Unsupported(f"Python models in worker processes need x86-64, and this machine is {platform.machine()}")
 
 
+def wait_word(address: int, value: int, seconds: float | None = None) -> None:
+    """Sleeps while the word there is `value`, until it is woken, the interpreter lock released."""
+    until = None
+    if seconds is not None:
+        until = ctypes.byref(_Timespec(int(seconds), int(seconds % 1 * 1e9)))
+    _syscall(_SYS_FUTEX, address, _FUTEX_WAIT, value, until, None, 0)
+
+
 class Ring:
     """One ring, of which this process is the writer or the reader."""
 
@@ -108,13 +116,10 @@ class Ring:
 
     def wait(self, seconds: float | None = None) -> None:
         """Sleeps until there may be a record, the interpreter lock released."""
-        until = None
-        if seconds is not None:
-            until = ctypes.byref(_Timespec(int(seconds), int(seconds % 1 * 1e9)))
         position = self._position
         self._sleeping[0] = 1
         # The kernel compares the word after a fence of its own: nothing pushed meanwhile is slept over.
-        _syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, position, until, None, 0)
+        wait_word(self._address, position, seconds)
         self._sleeping[0] = 0
 
 

@@ -107,7 +107,8 @@ def _read_tensor(message: bytes, at: int, memory: Memory) -> tuple[TensorValue, 
         if dtype == _BYTES:
             data = _strings(message, at, size, shape)
         else:
-            data = np.ndarray(shape, _NUMPY[dtype], message, at)
+            # A copy, and small: a message cannot be written, and models write to their inputs.
+            data = np.ndarray(shape, _NUMPY[dtype], bytearray(message[at : at + size]))
         return TensorValue(name, DTYPES[dtype], shape, data), at + size
     raw = memory.inputs.bytes_of(block, offset, size)
     if dtype == _BYTES:

@@ -63,6 +63,12 @@ class FakeHost:
             if final:
                 self.finished[handle].set()
 
+    def has_room(self, handle: int) -> bool:
+        return True
+
+    def wait_room(self, handle: int) -> None:
+        pass
+
     def reschedule(self, handle: int) -> None:
         self.rescheduled.append(handle)
 

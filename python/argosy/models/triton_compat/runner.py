@@ -101,6 +101,9 @@ class TritonModelRunner:
         self._model = None
         self._binding.deferred.finish()
 
+    def has_readiness(self) -> bool:
+        return hasattr(self._model, "is_ready")
+
     def is_ready(self) -> bool:
         return self._readiness() if hasattr(self._model, "is_ready") else self._model is not None
 
