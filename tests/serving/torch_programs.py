@@ -100,3 +100,23 @@ def exported_scores(path: Path, most: int | None = None) -> Path:
     rows = torch.export.Dim("rows", max=most) if most else torch.export.Dim("rows")
     shapes = {"x": {0: rows}, "mask": {0: rows}}
     return export(Scores(), (torch.randn(2, 4), torch.ones(2, 1)), shapes, path)
+
+
+class Tied(torch.nn.Module):
+    """What exported programs may hold: a dictionary argument, a keyword, tied weights, a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.register_buffer("offset", torch.arange(4.0), persistent=False)
+
+    def forward(self, x: torch.Tensor, *, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.second(torch.relu_(self.first(x))) + self.offset
+        return hidden * scale, torch.tensor([2.0]) * hidden
+
+
+class Keyed(torch.nn.Module):
+    def forward(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        return tensors["right"] - tensors["left"]

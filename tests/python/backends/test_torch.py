@@ -19,6 +19,7 @@ from argosy.backends.torch.plan import InputPlace, OutputPlace, Plan  # noqa: E4
 from argosy.backends.torch.program import format_of, problem_of  # noqa: E402
 from argosy.backends.torch.scripted import ScriptedProgram  # noqa: E402
 from argosy.backends.torch.settings import ProcessSettings, settings_from  # noqa: E402
+from argosy.repository.check import check  # noqa: E402
 from serving import torch_programs as programs  # noqa: E402
 
 sys.path.pop(0)
@@ -103,6 +104,100 @@ def test_a_file_that_is_no_program_is_refused_by_name(tmp_path: Path, content: b
 
 def test_the_reason_of_an_error_comes_without_the_addresses_of_pytorchs_stack() -> None:
     assert problem_of(RuntimeError("bad shape\nException raised from meta at x.cpp:1\nframe #0: 0x1")) == "bad shape"
+
+
+# Exported programs.
+
+
+def exported(module: Any, path: Path, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> Any:
+    program = torch.export.export(module.eval(), args, kwargs, dynamic_shapes=shapes)
+    torch.export.save(program, path)
+    return TorchBackend().inspect(path, {})
+
+
+def test_keywords_tied_weights_and_buffers_are_those_of_the_module(tmp_path: Path) -> None:
+    module, rows = programs.Tied(), torch.export.Dim("rows", max=32)
+    path = tmp_path / "model.pt2"
+    x, scale = torch.randn(2, 4), torch.randn(2, 1)
+    found = exported(module, path, (x,), {"scale": scale}, {"x": {0: rows}, "scale": {0: rows}})
+    assert [one.name for one in found.inputs + found.outputs] == ["x", "scale", "OUTPUT__0", "OUTPUT__1"]
+    assert found.batches and found.max_rows == 32
+    config = spec(
+        path,
+        [tensor("scale", dims=(1,)), tensor("x", dims=(4,))],
+        [tensor("OUTPUT__1", dims=(4,)), tensor("OUTPUT__0", dims=(4,))],
+    )
+    batch = Batch(scale.numpy(), x.numpy(), wanted=[True, True])
+    TorchBackend().load(config, slot()).make_instance(slot()).execute(batch)
+    with torch.inference_mode():
+        expected = module(x, scale=scale)
+    np.testing.assert_allclose(batch.outputs["OUTPUT__0"], expected[0].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(batch.outputs["OUTPUT__1"], expected[1].numpy(), rtol=1e-5)
+
+
+def test_a_dictionary_argument_is_called_by_its_keys(tmp_path: Path) -> None:
+    path, rows = tmp_path / "model.pt2", torch.export.Dim("rows")
+    pair = {"left": torch.ones(2, 3), "right": torch.ones(2, 3)}
+    found = exported(programs.Keyed(), path, (pair,), {}, {"tensors": {"left": {0: rows}, "right": {0: rows}}})
+    assert sorted(one.name for one in found.inputs) == ["left", "right"]
+    config = spec(path, [tensor("right", dims=(3,)), tensor("left", dims=(3,))], [tensor("d", dims=(3,))])
+    batch = Batch(np.full((1, 3), 5, np.float32), np.full((1, 3), 2, np.float32))
+    TorchBackend().load(config, slot()).make_instance(slot()).execute(batch)
+    assert batch.outputs["d"].tolist() == [[3.0, 3.0, 3.0]]
+
+
+def test_leading_dimensions_that_differ_are_no_batch(tmp_path: Path) -> None:
+    class Cross(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return x @ y.T
+
+    dims = {"x": {0: torch.export.Dim("n")}, "y": {0: torch.export.Dim("m")}}
+    found = exported(Cross(), tmp_path / "model.pt2", (torch.ones(2, 4), torch.ones(3, 4)), {}, dims)
+    assert [one.dims for one in found.inputs + found.outputs] == [(-1, 4), (-1, 4), (-1, -1)]
+    assert not found.batches
+
+
+def test_an_exported_program_that_writes_to_its_input_leaves_the_received_bytes(tmp_path: Path) -> None:
+    rows = torch.export.Dim("rows")
+    example = (torch.ones(2, 3), torch.ones(2, 3))
+    path = tmp_path / "model.pt2"
+    exported(programs.WritesInput(), path, example, {}, {"x": {0: rows}, "y": {0: rows}})
+    config = spec(path, [tensor("x", dims=(3,)), tensor("y", dims=(3,))], [tensor("z", dims=(3,))])
+    batch = Batch(np.ones((1, 3), np.float32), np.ones((1, 3), np.float32))
+    instance = TorchBackend().load(config, slot()).make_instance(slot())
+    instance.execute(batch)
+    instance.execute(batch)
+    assert batch.outputs["z"].tolist() == [[2.0, 2.0, 2.0]]
+    assert all((array == 1).all() for array in batch.arrays if array is not None)
+
+
+def test_the_state_of_an_exported_program_belongs_to_an_instance(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    exported(programs.Counts(), path, (torch.zeros(2, 1),), {}, {"x": {0: torch.export.Dim("rows")}})
+    model = TorchBackend().load(spec(path, [tensor("x", dims=(1,))], [tensor("y", dims=(1,))]), slot())
+    first, second = model.make_instance(slot()), model.make_instance(slot(index=1))
+    seen = []
+    for instance in (first, first, second):
+        batch = Batch(np.zeros((1, 1), np.float32))
+        instance.execute(batch)
+        seen.append(float(batch.outputs["y"][0, 0]))
+    assert seen == [1.0, 2.0, 1.0]
+
+
+def test_a_check_without_a_server_takes_the_same_names(tmp_path: Path) -> None:
+    programs.script(programs.Same(), tmp_path / "script" / "1" / "model.pt")
+    programs.exported_scores(tmp_path / "export" / "1" / "model.pt2")
+    programs.exported_scores(tmp_path / "wrong" / "1" / "model.pt2")
+    same = 'max_batch_size: 4 input { name: "x" data_type: TYPE_FP32 dims: 4 }'
+    (tmp_path / "script" / "config.pbtxt").write_text(same + 'output { name: "y" data_type: TYPE_FP32 dims: 4 }')
+    one = 'input { name: "INPUT__%d" data_type: TYPE_FP32 dims: %d } '
+    pair = one % (1, 1) + one % (0, 4)
+    result = 'max_batch_size: 4 output { name: "s" data_type: TYPE_%s dims: 3 }'
+    (tmp_path / "export" / "config.pbtxt").write_text(pair + result % "FP32")
+    (tmp_path / "wrong" / "config.pbtxt").write_text(pair + result % "INT32")
+    findings = check([str(tmp_path)], {"pytorch": TorchBackend().inspect})
+    assert [finding.model for finding in findings] == ["wrong"]
+    assert "configuration expects datatype TYPE_INT32 for output 's', model provides TYPE_FP32" in findings[0].problem
 
 
 # Where bytes live.
