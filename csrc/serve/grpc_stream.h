@@ -11,7 +11,7 @@
 // Life:  open until on_close(); after that every answer falls on deaf ears.
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -115,7 +115,7 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   std::vector<Bytes> held_;  // received while throttled; not consumed, so the window stays shut
   AnswerOrder order_;
   std::vector<std::shared_ptr<GrpcInference>> running_;
-  std::deque<Waiting> waiting_;  // not encoded: they hold their models back
+  std::list<Waiting> waiting_;  // not encoded: they hold their models back; a list: empty, it owns nothing
 };
 
 }  // namespace argosy::serve

@@ -8,7 +8,7 @@
 // Thread: its loop's; it may be destroyed on any.
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -76,8 +76,9 @@ class HttpExchange final : public InferCaller, public std::enable_shared_from_th
   kserve::Coding coding_ = kserve::Coding::identity;
   kserve::InferVerb verb_ = kserve::InferVerb::infer;
   std::size_t responses_ = 0;
-  std::deque<std::pair<infer::Response, bool>> waiting_;  // generate_stream: they hold the model back
-  infer::Response first_;                                 // generate: until it is known to be the only one
+  // generate_stream: they hold the model back. A list: most exchanges stream nothing, and an empty one owns nothing.
+  std::list<std::pair<infer::Response, bool>> waiting_;
+  infer::Response first_;  // generate: until it is known to be the only one
 
   // Of the answer, for the connection.
   std::string asked_;  // method and target, when accesses are logged
