@@ -34,8 +34,8 @@ compile() {
       "$nvcc" -std=c++20 -O2 --expt-relaxed-constexpr -Icsrc -Ibench/gpu -ccbin "$cxx" \
         -gencode arch=compute_80,code=sm_80 -gencode 'arch=compute_90,code=[sm_90,compute_90]' -c "$source" -o "$object"
       ;;
-    csrc/device/cuda/*)  # nvcc knows where its headers are
-      "$nvcc" -std=c++20 -O2 -Icsrc -ccbin "$cxx" -c "$source" -o "$object"
+    csrc/device/cuda/* | tests/gpu/error_checks.cc)  # nvcc knows where its headers are
+      "$nvcc" -std=c++20 -O2 -Icsrc -Itests/gpu -ccbin "$cxx" -c "$source" -o "$object"
       ;;
     *)
       "$cxx" -std=c++20 -O2 -Wall -Wextra -Wno-missing-field-initializers -Icsrc -Ibench/gpu -Itests/gpu \

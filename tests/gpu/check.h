@@ -41,6 +41,7 @@ struct Named {
   std::function<void(Check&)> run;
 };
 
+std::vector<Named> error_checks();  // these need no device; theirs is null
 std::vector<Named> device_checks();
 std::vector<Named> assembler_checks();
 

@@ -93,7 +93,6 @@ TEST(DeviceExecutor, RunsPaddedRowsOfZerosThatNobodyGets) {
   DeviceExecutor executor(two_inputs(8), *rig.pipeline, model, {.depth = 2, .shapes = {{4, 8}}});
   std::mt19937_64 random(1);
   const std::vector<Sent> sent = {random_rows(random, 1, 2), random_rows(random, 2, 2)};
-  // Four rows of four would not leave the ten bytes looked at, five rows of two do.
   backend::Batch batch;
   for (std::uint64_t i = 0; i < 2; ++i) batch.requests.push_back(request(rig, sent[i], false, i));
   {
@@ -134,6 +133,36 @@ TEST(DeviceExecutor, NamesThePoolThatHadNoRoom) {
   EXPECT_EQ(finished[0].answers[0].status,
             resource_exhausted("model 'm': device memory pool of 'simulated': no room for 9228 bytes; 0 of its 4096 "
                                "bytes are in use"));
+}
+
+TEST(DeviceParts, JoinRaggedInputsFlatAndPadTheOthers) {
+  Rig rig({}, 8 * kPage, 8 * kPage);
+  auto spec = *two_inputs(8);
+  spec.inputs[0].ragged = true;
+  backend::Batch batch;
+  std::mt19937_64 random(1);
+  batch.requests.push_back(request(rig, random_rows(random, 1, 5), false, 0));
+  batch.requests.push_back(request(rig, random_rows(random, 2, 7), false, 1));
+  const auto parts = device_parts(spec, batch, {{4}});
+  ASSERT_TRUE(parts.ok());
+  EXPECT_EQ(batch.inputs[0].shape, (tensor::Shape{19}));
+  EXPECT_EQ((*parts)[0].padded_bytes, 0u);
+  EXPECT_EQ(batch.inputs[1].shape, (tensor::Shape{4, 3}));
+  EXPECT_EQ((*parts)[1].padded_bytes, 48u);
+}
+
+TEST(DeviceParts, LeaveAnInputOutThatNobodySent) {
+  Rig rig({}, 8 * kPage, 8 * kPage);
+  auto spec = *two_inputs(8);
+  spec.inputs[1].optional = true;
+  backend::Batch batch;
+  std::mt19937_64 random(1);
+  batch.requests.push_back(request(rig, random_rows(random, 1, 5), false, 0));
+  batch.requests[0]->inputs[1] = {};
+  const auto parts = device_parts(spec, batch, {});
+  ASSERT_TRUE(parts.ok());
+  EXPECT_TRUE(batch.inputs[1].name.empty());
+  EXPECT_TRUE((*parts)[1].parts.empty());
 }
 
 struct World {
