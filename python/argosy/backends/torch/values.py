@@ -89,8 +89,8 @@ def give_output(batch: Batch, model: str, name: str, dtype: str, value: Any, *, 
         )
     if value.layout != torch.strided:
         raise Internal(f"model '{model}', output '{name}': a tensor of layout {value.layout} cannot be sent")
-    value = value.detach().resolve_conj().resolve_neg().contiguous()
-    batch.set_output(name, (value.view(torch.uint16) if dtype == "BF16" else value).numpy())
+    # The array is over the tensor's own memory; the core makes it contiguous if it is not.
+    batch.set_output(name, (value.view(torch.uint16) if dtype == "BF16" else value).numpy(force=True))
 
 
 def _give_texts(batch: Batch, model: str, name: str, value: Any, *, batched: bool) -> None:
