@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +36,7 @@ from argosy.options import Endpoint, ServerOptions, granted_cpus, granted_memory
 from argosy.protos import reflection_files
 from argosy.repository import LoadFailed, Repository, RepositoryOptions, Resolver
 from argosy.version import __version__
+from argosy.worker.environment import interpreter_of
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -326,7 +328,7 @@ class _Loader:
                 self.backends.ensure(backend)
             except ArgosyError as error:
                 raise LoadFailed(name, {spec["version"]: error for spec in specs}) from error
-        failures = self.engine.load(name, list(specs))
+        failures = self.engine.load(name, [_with_interpreter(name, spec) for spec in specs])
         if failures:
             raise LoadFailed(name, failures)
 
@@ -335,6 +337,18 @@ class _Loader:
 
     def draining(self, name: str) -> bool:
         return self.engine.draining(name)
+
+
+def _with_interpreter(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The specification of a Python model, with the interpreter that is there, or was made, for it."""
+    if spec["backend"] != "python":
+        return spec
+    place = Path(spec["path"])
+    try:
+        python = interpreter_of(name, place.parent, place, spec["parameters"])
+    except ArgosyError as error:
+        raise LoadFailed(name, {spec["version"]: error}) from error
+    return {**spec, "parameters": {**spec["parameters"], "python": python}} if python else spec
 
 
 def _version(version: int | None) -> int:

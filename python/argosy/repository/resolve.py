@@ -33,6 +33,7 @@ from argosy.repository.layout import ModelDirectory
 from argosy.repository.loader import LoadFailed
 from argosy.repository.versions import Selection, select
 from argosy.worker.auto_complete import completed, worth_asking
+from argosy.worker.environment import interpreter_of
 from argosy.worker.host import ModelPlace
 
 _log = logging.getLogger(__name__)
@@ -135,9 +136,10 @@ class Resolver:
             version=version,
             config="",
         )
-        # Another interpreter: the one that will run the model has its libraries.
-        python = message.parameters["python"].string_value if "python" in message.parameters else ""
+        parameters = {key: message.parameters[key].string_value for key in message.parameters}
         try:
+            # The one that will run the model: it has its libraries.
+            python = interpreter_of(model.name, Path(model.path), directory, parameters)
             found = completed(place, to_json(message), python)
         except ArgosyError as error:
             raise LoadFailed(model.name, {version: error}) from None
