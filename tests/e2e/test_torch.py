@@ -75,7 +75,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     add("counts", programs.Counts(), config([Tensor("x")], [Tensor("y")], more="instance_group { count: 2 }\n"))
     add("wrong", programs.Wrong(), config([Tensor("x")], [Tensor("y", dims=[3])]))
     add("wrong_type", programs.Same(), config([Tensor("x")], [Tensor("y", "INT64")]))
-    add("few", programs.Same(), config([Tensor("x")], [Tensor("OUTPUT__0")]))
+    for dtype in ("FP32", "BF16"):
+        flat = config(
+            [Tensor("x", dtype, [2, 3])], [Tensor("turned", dtype, [3, 2]), Tensor("repeated", dtype, [2, 3])]
+        )
+        add(f"turned_{dtype.lower()}", programs.Turned(), flat)
     for dtype in DTYPES:
         if dtype != "BYTES":
             text = config([Tensor("x", dtype)], [Tensor("y", dtype)])
@@ -151,6 +155,14 @@ def test_every_type_comes_back_as_it_went(server: Server, dtype: str, shape: lis
     with grpcclient.InferenceServerClient(server.grpc) as client:
         got = client._client_stub.ModelInfer(message, timeout=60)
     assert (got.outputs[0].datatype, list(got.outputs[0].shape), got.raw_output_contents[0]) == (dtype, shape, data)
+
+
+@pytest.mark.parametrize("dtype", ["FP32", "BF16"])
+def test_results_that_are_views_come_in_order(server: Server, dtype: str) -> None:
+    rows = [[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[7.0, 8.0, 9.0], [0.0, -1.0, -2.0]]]
+    got = outputs(server.infer(f"turned_{dtype.lower()}", [tensor("x", rows, dtype)]))
+    assert got["turned"] == np.transpose(rows, (0, 2, 1)).tolist()
+    assert got["repeated"] == [[[1.0] * 3, [4.0] * 3], [[7.0] * 3, [0.0] * 3]]
 
 
 def test_a_program_that_writes_to_its_inputs_gets_copies(server: Server) -> None:

@@ -37,6 +37,13 @@ class Shift(torch.nn.Module):
         return x * times if by is None else x * times + by
 
 
+class Turned(torch.nn.Module):
+    """Results that are not contiguous in memory: a transposed view, and one column repeated."""
+
+    def forward(self, x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:  # noqa: UP006
+        return x.transpose(1, 2), x[:, :, :1].expand(-1, -1, 3)
+
+
 class Pieces(torch.nn.Module):
     def forward(self, pieces: List[torch.Tensor]) -> torch.Tensor:  # noqa: UP006
         return torch.cat(pieces)
