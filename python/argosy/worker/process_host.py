@@ -64,6 +64,8 @@ class ProcessHost(ProcessMetrics):
         self._numbers = count(1)
         self._waiting: dict[int, OnResponse] = {}
         self._reader: threading.Thread | None = None
+        self._led = False  # a caller that waits reads the returns itself
+        self._listening = False  # somebody other than callers reads them too
         self._asked_ready: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     # The main loop's.
@@ -197,7 +199,14 @@ class ProcessHost(ProcessMetrics):
             if final:
                 done.release()
 
-        self.infer_async(call, on_response)
+        leads = self._lead()
+        try:
+            self.infer_async(call, on_response)
+            while leads and done.locked():
+                self._read_return()
+        finally:
+            if leads:
+                self._follow()
         done.acquire()
         if len(answers) > 1:
             text = f"model '{call.model}' sent {len(answers)} responses, expected one; call it as decoupled"
@@ -331,37 +340,63 @@ class ProcessHost(ProcessMetrics):
             push_waiting(channel.calls, record)
         os.write(channel.event, _EVENT)
 
+    def wake_server(self) -> None:
+        """Has it look at what was pushed."""
+        os.write(self._channel.event, _EVENT)
+
     def _expect(self, number: int, on_response: OnResponse) -> None:
         with self._lock:
             self._waiting[number] = on_response
-        self._listen()
+            if not self._led:
+                self._start_reader()
+
+    def _lead(self) -> bool:
+        """Whether this thread reads the returns until its own answer is there: one wake-up less for each call."""
+        with self._lock:
+            if self._led or self._reader is not None:
+                return False
+            self._led = True
+            return True
+
+    def _follow(self) -> None:
+        with self._lock:
+            self._led = False
+            if self._waiting or self._listening:
+                self._start_reader()
 
     def _listen(self) -> None:
         with self._lock:
-            if self._reader is None:
-                self._reader = threading.Thread(target=self._read_returns, name="argosy-returns", daemon=True)
-                self._reader.start()
+            self._listening = True
+            if not self._led:
+                self._start_reader()
+
+    def _start_reader(self) -> None:
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read_returns, name="argosy-returns", daemon=True)
+            self._reader.start()
 
     def _read_returns(self) -> None:
-        channel = self._channel
         while True:
-            record = channel.returns.pop()
-            if record is None:
-                channel.memory.inputs.flush()
-                channel.returns.wait()
-                continue
-            message = channel.open(record)
-            final = bool(message[1])
-            number = int.from_bytes(message[8:16], "little")
-            if message[0] == _READINESS:
-                self._asked_ready.put(number)
-                continue
-            response: InferResponse | None = read_response(message, 16, channel.memory)
-            with self._lock:
-                on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)
-            if on_response is None:
-                continue
-            if final and response is not None and not response.outputs and response.failure is None:
-                response = response if response.parameters else None
-            on_response(response, final)
-            del message, response, on_response
+            self._read_return()
+
+    def _read_return(self) -> None:
+        channel = self._channel
+        record = channel.returns.pop()
+        if record is None:
+            channel.memory.inputs.flush()
+            channel.returns.wait()
+            return
+        message = channel.open(record)
+        final = bool(message[1])
+        number = int.from_bytes(message[8:16], "little")
+        if message[0] == _READINESS:
+            self._asked_ready.put(number)
+            return
+        response: InferResponse | None = read_response(message, 16, channel.memory)
+        with self._lock:
+            on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)
+        if on_response is None:
+            return
+        if final and response is not None and not response.outputs and response.failure is None:
+            response = response if response.parameters else None
+        on_response(response, final)
