@@ -6,6 +6,7 @@ namespace argosy::assemble {
 namespace {
 
 void fail(backend::Batch& batch, const Status& status) {
+  batch.inputs.clear();  // device memory that is somebody else's by now
   batch.outputs.clear();
   batch.answers.clear();
   for (std::size_t i = 0; i < batch.requests.size(); ++i) batch.answers.push_back({status, {}, {}});

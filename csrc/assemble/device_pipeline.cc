@@ -1,5 +1,6 @@
 #include "assemble/device_pipeline.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -171,10 +172,14 @@ Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs) {
   if (auto status = copy_outputs(flight, outputs); !status.ok()) return status;
   flight.sizes_.reserve(outputs.size());
   for (const Memory& output : outputs) flight.sizes_.push_back(output.size());
+  const std::span<const std::byte> block(flight.block_.data(), flight.block_.size());
+  const bool passes_on = std::any_of(outputs.begin(), outputs.end(),
+                                     [&](const Memory& output) { return !output.empty() && lies_in(output, block); });
   if (options_.ordering.keep_returned_until_copied) flight.returned_ = std::move(outputs);
 
   // The next batch may take the blocks from here on; its stream waits for the fences.
   if (options_.ordering.copy_in_after_compute && flight.block_) flight.block_.fence(flight.computed_);
+  if (options_.ordering.keep_passed_on_until_copied && passes_on) flight.block_.fence(flight.arrived_);
   flight.block_.give_back();
   for (device::Lease* lease : {&flight.reserved_, &flight.pack_}) {
     if (options_.ordering.compute_after_copy_out && *lease) lease->fence(flight.arrived_);

@@ -87,8 +87,8 @@ class DevicePipeline {
   // once a flight.
   Result<std::vector<std::byte*>> reserve(Flight& flight, std::span<const std::size_t> bytes);
 
-  // After the model has enqueued its work: outputs in reserved memory (no owner) or in
-  // memory that `outputs` own.
+  // After the model has enqueued its work: outputs in reserved memory, inputs passed on
+  // (no owner, both), or memory that `outputs` own.
   Status unload(Flight& flight, std::vector<device::Memory> outputs);
 
   // Blocks until the outputs have arrived: pinned memory, in unload()'s order.

@@ -27,7 +27,9 @@ struct Ordering {
   bool keep_received_until_copied = true;
   // 8. What a model returned in memory of its own stays until it has been copied.
   bool keep_returned_until_copied = true;
-  // 9. A batch given up halfway keeps its memory until what was enqueued has happened.
+  // 9. Inputs that a model returns as its outputs stay, too.
+  bool keep_passed_on_until_copied = true;
+  // 10. A batch given up halfway keeps its memory until what was enqueued has happened.
   bool drain_before_giving_up = true;
 };
 

@@ -10,14 +10,14 @@ constexpr std::size_t kAlignment = 256;
 
 std::size_t aligned(std::size_t at) { return (at + kAlignment - 1) / kAlignment * kAlignment; }
 
-// std::less orders any two addresses, also those of different blocks.
-bool within(const device::Memory& output, std::span<const std::byte> block) {
-  const std::less_equal<const std::byte*> not_after;
-  return !block.empty() && not_after(block.data(), output.data()) &&
-         not_after(output.data() + output.size(), block.data() + block.size());
-}
-
 }  // namespace
+
+// std::less orders any two addresses, also those of different blocks.
+bool lies_in(const device::Memory& memory, std::span<const std::byte> block) {
+  const std::less_equal<const std::byte*> not_after;
+  return !block.empty() && not_after(block.data(), memory.data()) &&
+         not_after(memory.data() + memory.size(), block.data() + block.size());
+}
 
 OutputPlan plan_outputs(std::span<const device::Memory> outputs, std::span<const std::byte> reserved,
                         std::size_t direct_bytes) {
@@ -28,7 +28,7 @@ OutputPlan plan_outputs(std::span<const device::Memory> outputs, std::span<const
   std::size_t small = 0;
   for (const auto& output : outputs) {
     if (output.empty()) continue;
-    if (!within(output, reserved)) {
+    if (!lies_in(output, reserved)) {
       small += output.size() < direct_bytes ? 1 : 0;
       continue;
     }
@@ -46,7 +46,7 @@ OutputPlan plan_outputs(std::span<const device::Memory> outputs, std::span<const
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& output = outputs[i];
     if (output.empty()) continue;
-    if (within(output, reserved)) {
+    if (lies_in(output, reserved)) {
       plan.begins[i] = static_cast<std::size_t>(output.data() - first);
     } else if (packs(output)) {
       const std::size_t at = aligned(plan.pack_bytes);
@@ -61,7 +61,7 @@ OutputPlan plan_outputs(std::span<const device::Memory> outputs, std::span<const
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& output = outputs[i];
-    if (output.empty() || within(output, reserved) || packs(output)) continue;
+    if (output.empty() || lies_in(output, reserved) || packs(output)) continue;
     plan.begins[i] = aligned(plan.host_bytes);
     plan.copies.push_back({output.data(), plan.begins[i], output.size()});
     plan.host_bytes = plan.begins[i] + output.size();

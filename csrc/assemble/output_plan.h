@@ -38,6 +38,8 @@ struct OutputPlan {
   std::size_t host_bytes = 0;
 };
 
+bool lies_in(const device::Memory& memory, std::span<const std::byte> block);
+
 // `reserved`: the block outputs were reserved in, empty if none was. Outputs from
 // `direct_bytes` on are not worth packing.
 OutputPlan plan_outputs(std::span<const device::Memory> outputs, std::span<const std::byte> reserved,

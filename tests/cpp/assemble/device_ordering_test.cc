@@ -15,7 +15,7 @@ using device::Pace;
 
 constexpr std::size_t kPage = 4096;
 
-enum class Outputs { reserved, own };
+enum class Outputs { reserved, own, passed_on };
 
 struct Course {
   Ordering ordering;
@@ -70,6 +70,9 @@ bool all_rows_whole(const Course& course) {
       EXPECT_TRUE(places.ok());
       to = places->front();
       output = {nullptr, to, kPage, rig.device->place()};
+    } else if (course.outputs == Outputs::passed_on) {
+      to = const_cast<std::byte*>(flight->inputs()[0].data());
+      output = flight->inputs()[0];
     } else {
       auto lease = own->take_for(rig.pipeline->compute(), kPage);
       EXPECT_TRUE(lease.ok());
@@ -116,17 +119,18 @@ TEST_P(DeviceOrdering, KeptNoRowIsWrongAndDroppedSomeAre) {
   EXPECT_TRUE(some_course_goes_wrong(course));
 }
 
-INSTANTIATE_TEST_SUITE_P(Rules, DeviceOrdering,
-                         testing::Values(Rule{"ComputeAfterCopyIn", &Ordering::compute_after_copy_in},
-                                         Rule{"CopyOutAfterCompute", &Ordering::copy_out_after_compute},
-                                         Rule{"ReadAfterCopyOut", &Ordering::read_after_copy_out},
-                                         Rule{"StageAfterCopyIn", &Ordering::stage_after_copy_in},
-                                         Rule{"CopyInAfterCompute", &Ordering::copy_in_after_compute},
-                                         Rule{"ComputeAfterCopyOut", &Ordering::compute_after_copy_out},
-                                         Rule{"KeepReceivedUntilCopied", &Ordering::keep_received_until_copied, true},
-                                         Rule{"KeepReturnedUntilCopied", &Ordering::keep_returned_until_copied, false,
-                                              Outputs::own}),
-                         [](const auto& rule) { return std::string(rule.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Rules, DeviceOrdering,
+    testing::Values(Rule{"ComputeAfterCopyIn", &Ordering::compute_after_copy_in},
+                    Rule{"CopyOutAfterCompute", &Ordering::copy_out_after_compute},
+                    Rule{"ReadAfterCopyOut", &Ordering::read_after_copy_out},
+                    Rule{"StageAfterCopyIn", &Ordering::stage_after_copy_in},
+                    Rule{"CopyInAfterCompute", &Ordering::copy_in_after_compute},
+                    Rule{"ComputeAfterCopyOut", &Ordering::compute_after_copy_out},
+                    Rule{"KeepReceivedUntilCopied", &Ordering::keep_received_until_copied, true},
+                    Rule{"KeepReturnedUntilCopied", &Ordering::keep_returned_until_copied, false, Outputs::own},
+                    Rule{"KeepPassedOnUntilCopied", &Ordering::keep_passed_on_until_copied, false, Outputs::passed_on}),
+    [](const auto& rule) { return std::string(rule.param.name); });
 
 // A batch is given up with its outputs on their way; who gets its buffer next keeps
 // what he wrote there.
@@ -160,7 +164,7 @@ TEST(DeviceOrdering, DrainBeforeGivingUpKeptNoRowIsWrongAndDroppedSomeAre) {
 
 TEST(DeviceOrdering, IsKeptWhenStreamsRunFreely) {
   for (const bool direct : {false, true}) {
-    for (const Outputs outputs : {Outputs::reserved, Outputs::own}) {
+    for (const Outputs outputs : {Outputs::reserved, Outputs::own, Outputs::passed_on}) {
       for (int i = 0; i < 10; ++i) {
         EXPECT_TRUE(all_rows_whole({.pace = Pace::free, .direct = direct, .outputs = outputs}));
       }
