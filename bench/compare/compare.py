@@ -208,8 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"round {turn + 1}/{args.rounds}: {servers[at].name}", file=sys.stderr)
                 results[at].append(measure(args.load, flags, servers[at]))
                 if args.json:
+                    where = {"plan": args.plan.name, "round": turn + 1, "load_average": os.getloadavg()[0]}
                     with args.json.open("a", encoding="utf-8") as out:
-                        out.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in results[at][-1])
+                        out.writelines(
+                            json.dumps({**where, **line}, separators=(",", ":")) + "\n" for line in results[at][-1]
+                        )
     except (CompareError, OSError) as problem:
         print(f"compare: {problem}", file=sys.stderr)
         return 1
