@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from serving import torch_programs as programs  # noqa: E402
 
 pytestmark = [
+    pytest.mark.timeout(300),  # the first test writes all programs and starts a server
     # PyTorch's own: it would rather have other formats, and meets newer Pythons.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -18,6 +18,7 @@ from serving import minilm  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(400),  # the first test of each kind writes its programs and starts a server
     # PyTorch's own: it would rather have other formats, and meets newer Pythons.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
