@@ -10,6 +10,8 @@ import argosy
 import numpy as np
 import pytest
 
+statement = pytest.mark.statement
+
 IO = """
 input [ { name: "X" data_type: TYPE_FP32 dims: [ -1 ] } ]
 output [ { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] } ]
@@ -57,6 +59,7 @@ def ask(server: argosy.Server, model: str, *values: float) -> list[float]:
     return [float(value) for value in server.infer(model, {"X": np.array(values, np.float32)})["Y"]]
 
 
+@statement("T298")
 def test_a_running_model_loads_calls_and_unloads_another(root: Path) -> None:
     write(
         root,

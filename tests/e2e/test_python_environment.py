@@ -18,6 +18,8 @@ from argosy.worker.archive import unpack
 from argosy.worker.environment import interpreter_of
 from serving.python_repository import answering, write_model
 
+statement = pytest.mark.statement
+
 VERSION = answering("[[argosy_test_package.NUMBER]]")
 COMPLETES = """
 @staticmethod
@@ -116,6 +118,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return whole.getvalue()
 
 
+@statement("T301")
 def test_an_archived_environment_runs_and_completes_its_model(tmp_path: Path, cache: Path, packed: bytes) -> None:
     archive = "$$TRITON_MODEL_DIRECTORY/environment.tar.gz"
     setting = f'parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{archive}" }} }}\n'

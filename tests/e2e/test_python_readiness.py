@@ -13,6 +13,8 @@ import tritonclient.http as httpclient
 from argosy.options import Endpoint
 from serving.python_repository import answering, wait_until, write_model
 
+statement = pytest.mark.statement
+
 OPINION = """
 def initialize(self, args):
     self.ready = True
@@ -92,6 +94,7 @@ def test_the_servers_own_readiness_asks_no_model(server: argosy.Server) -> None:
         assert http.is_server_ready()
 
 
+@statement("T297")
 def test_a_dead_process_is_not_ready_and_is_again_when_it_is_back(server: argosy.Server) -> None:
     assert ready(server, "dies")
     with pytest.raises(argosy.Unavailable):

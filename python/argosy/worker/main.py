@@ -22,7 +22,8 @@ from argosy.worker.rings import check_machine, push_waiting
 from argosy.worker.wire import read_requests
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_EXECUTE, _INITIALIZE = ord("E"), ord("I")
+_EXECUTE = ord("E")
+_FIRST_LOOK_SECS, _LONGEST_LOOK_SECS = 0.02, 2.0  # how often an idle process looks for memory that came back
 
 
 def main(server: int) -> None:
@@ -49,12 +50,22 @@ def main(server: int) -> None:
 
     outputs = tuple(name for name in settings["outputs"].split("\n") if name)
     work, results, memory = channel.work, channel.results, channel.memory
+    look = _FIRST_LOOK_SECS
     while True:
         record = work.pop()
         if record is None:
             memory.inputs.flush()
-            work.wait()
+            if memory.outputs.lends():
+                # The server does not wake us when it is done with a response; its memory shall not wait for work.
+                work.wait(look)
+                look = min(2 * look, _LONGEST_LOOK_SECS)
+                memory.outputs.collect()
+                if memory.inputs.flush():
+                    host.wake_server()
+            else:
+                work.wait()
             continue
+        look = _FIRST_LOOK_SECS
         message = channel.open(record)
         if message[0] != _EXECUTE:
             runner.finalize()

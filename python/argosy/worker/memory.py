@@ -72,18 +72,19 @@ class Inputs:
         """The bytes as a uint8 array, which holds the block. It was made for this process: it may be written."""
         return np.asarray(Lease(self.mapping.address + offset, size, block, self._ended))
 
-    def flush(self) -> None:
-        """Tells the server which blocks it has back."""
+    def flush(self) -> bool:
+        """Tells the server which blocks it has back; False: none."""
         ended = self._ended
         if not ended:
-            return
+            return False
         with self._lock:
             while ended:
                 blocks = [ended.popleft() for _ in range(min(len(ended), _RELEASE_AT_ONCE))]
                 record = np.array(blocks, np.uint64).tobytes()
                 if not self._ring.push(record):
                     ended.extendleft(reversed(blocks))
-                    return
+                    break
+        return True
 
 
 class Outputs:
@@ -147,6 +148,15 @@ class Outputs:
                 token += 1
             self._passed[token] = data
             return token
+
+    def lends(self) -> bool:
+        """Whether anybody holds a block, or reads an input that was passed on."""
+        return bool(self._blocks or self._passed)
+
+    def collect(self) -> None:
+        """Takes back what its holders let go of."""
+        with self._lock:
+            self._collect()
 
     def dropped(self, block: int) -> None:
         """One holder less."""
