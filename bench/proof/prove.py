@@ -1,6 +1,7 @@
 """Measures what the project promises, one proof at a time, and writes it down.
 
-    python bench/proof/prove.py --build BUILD [--out bench/results] identity mlp cnn payload start overload reload
+    python bench/proof/prove.py --build BUILD [--out bench/results] [identity mlp cnn payload start overload reload
+        simulated]
 
 `--triton DIR` (a tritonserver folder with bin/ and backends/, `$TRITON_MODELS` with an
 `identity` model of bench/compare/triton_identity.cc) takes the real server's figure in
@@ -427,8 +428,41 @@ def reload(bench: Bench) -> Iterator[Line]:
                "unanswered": line["unanswered"], "errors": line["errors"], **figures(line)}  # fmt: skip
 
 
+SIMULATED = (
+    "batch_us=80 row_us=8 in_us=6 out_us=4 client_us=3",
+    "batch_us=80 row_us=8 in_us=6 out_us=4 client_us=3 concurrency=8",
+    "batch_us=80 row_us=8 in_us=6 out_us=4 client_us=3 concurrency=1",
+    "batch_us=80 row_us=8 in_us=6 out_us=4 client_us=3 instances=2",
+    "batch_us=40 row_us=20",
+    "batch_us=500 row_us=100",
+    "batch_us=500 row_us=10 cores=4",
+    "batch_us=10000 row_us=5",
+    "batch_us=80 row_us=8 arrivals=poisson rate=5000",
+    "batch_us=80 row_us=8 arrivals=poisson rate=20000",
+    "batch_us=500 row_us=100 arrivals=poisson rate=4000",
+    "batch_us=80 row_us=8 arrivals=bursty rate=20000 burst=32",
+)
+
+
+def simulated(bench: Bench) -> Iterator[Line]:
+    """The policy under virtual time: default batching against none and the best of a grid of fixed settings."""
+    for machine in SIMULATED:
+        words = [str(bench.build / "bench/sim/argosy-sim"), *machine.split()]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        none, default = (next(one for one in lines if one["setting"] == name) for name in ("none", "default"))
+        best = max(lines, key=lambda one: one["per_second"])
+        yield {
+            "case": machine,
+            "default_to_best_fixed": default["per_second"] / best["per_second"],
+            "default_to_none": default["per_second"] / none["per_second"],
+            "default": default,
+            "best": best,
+        }
+
+
 PROOFS: dict[str, Callable[[Bench], Iterator[Line]]] = {
-    proof.__name__: proof for proof in (identity, mlp, cnn, payload, start, overload, reload)
+    proof.__name__: proof for proof in (identity, mlp, cnn, payload, start, overload, reload, simulated)
 }
 
 
