@@ -192,7 +192,8 @@ void MetricsLife::end() {
     const bool there = std::ranges::any_of(*kept, [&](const auto& one) { return one.get() == held.series.get(); });
     if (held.family->head.kind == Kind::gauge || there) continue;
     // The family lives as long as its series.
-    kept->emplace_back(held.series.get(), [held = std::move(held)](const void*) mutable { held = {}; });
+    const void* const series = held.series.get();
+    kept->emplace_back(series, [held = std::move(held)](const void*) mutable { held = {}; });
   }
   state->metrics.clear();
   state->families.clear();

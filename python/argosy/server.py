@@ -117,8 +117,7 @@ class Server:
         )
         self._control = Control(self._context)
         self._wishes = ModelWishes(self.repository, self._update_readiness)
-        if hasattr(self.engine, "set_model_control"):
-            self.engine.set_model_control(self._wishes.weakly())
+        self.engine.set_model_control(self._wishes.weakly())
         self._front: _core.Front | None = None
 
     # Life.
