@@ -10,6 +10,8 @@ from argosy.errors import ArgosyError
 
 __version__: str
 
+def log_verbose(on: bool) -> None: ...
+
 Array = npt.NDArray[Any]
 Response = tuple[dict[str, Array], dict[str, Any]]
 

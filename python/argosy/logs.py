@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from argosy import _core
+
 FORMATS = ("default", "ISO8601", "json")
 _LETTERS = {logging.DEBUG: "I", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "E"}
 
@@ -108,6 +110,7 @@ class Logs:
     def _apply(self) -> None:
         self._handler.setFormatter(_Format(self._settings.format))
         self._root.setLevel(logging.DEBUG if self._settings.verbose_level > 0 else logging.INFO)
+        _core.log_verbose(self._settings.verbose_level > 0)
 
     def _wanted(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
