@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import struct
@@ -46,6 +47,9 @@ def main(server: int) -> None:
         traceback.print_exc()
         host.initialized(Failure("internal", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
         _leave(1)
+    # What imports and set-up have made stays; no later collection has to walk it.
+    gc.collect()
+    gc.freeze()
     host.initialized(None, runner.is_ready if runner.has_readiness() else None)
 
     outputs = tuple(name for name in settings["outputs"].split("\n") if name)
