@@ -7,6 +7,7 @@
 
 #include "python/bind.h"
 #include "python/gil.h"
+#include "python/status_caster.h"
 
 namespace argosy::python {
 namespace py = pybind11;
@@ -36,11 +37,7 @@ class Answering {
 
  private:
   static Status status(const std::string& code, const std::string& message) {
-    if (code == "ok") return {};
-    for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
-      if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), message};
-    }
-    return internal_error(message);
+    return code == "ok" ? Status() : failure_of(code, message);
   }
 
   serve::ControlReply reply_;

@@ -22,14 +22,18 @@ Status status_of(py::error_already_set& error) {
   return internal_error(error.what());
 }
 
+Status failure_of(std::string_view code, std::string message) {
+  for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
+    if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), std::move(message)};
+  }
+  return internal_error(std::move(message));
+}
+
 Status status_of_exception(const py::object& exception) {
   if (exception.is_none()) return {};
   const auto message = py::str(exception).cast<std::string>();
   const auto code = py::getattr(exception, "code", py::str()).cast<std::string>();
-  for (int i = 1; i <= static_cast<int>(StatusCode::internal); ++i) {
-    if (to_string(static_cast<StatusCode>(i)) == code) return {static_cast<StatusCode>(i), message};
-  }
-  return internal_error(message);
+  return failure_of(code, message);
 }
 
 }  // namespace argosy::python

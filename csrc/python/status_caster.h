@@ -7,6 +7,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -25,6 +27,9 @@ T take(Result<T> result) {
   if (!result.ok()) raise(result.status());
   return *std::move(result);
 }
+
+// A failure by the name of its code, as to_string() writes it; `internal` where it has none.
+Status failure_of(std::string_view code, std::string message);
 
 // An ArgosyError keeps its code and text; any other exception is `internal` with the
 // type, the text and, where there is one, the traceback.

@@ -36,10 +36,10 @@ void Flow::arrived(std::uint32_t rows, TimePoint now) {
   last_arrival_ = std::max(last_arrival_, now);
   queued_rows_ += rows;
   peak_ = std::max(peak_, queued_rows_ + running_rows_);
-  if (!std::exchange(first_is_back_, true)) blend(first_return_, std::max(now - finished_, Nanos(0)));
-  const bool away = returned_rows_ < finished_rows_;
-  returned_rows_ += std::min(rows, finished_rows_ - std::min(finished_rows_, returned_rows_));
-  if (away && returned_rows_ >= finished_rows_) {
+  if (returned_rows_ == finished_rows_) return;
+  if (returned_rows_ == 0) blend(first_return_, std::max(now - finished_, Nanos(0)));
+  returned_rows_ += std::min(rows, finished_rows_ - returned_rows_);
+  if (returned_rows_ == finished_rows_) {
     const double each = static_cast<double>((now - finished_).count()) / finished_rows_;
     absence_ns_ += (each - absence_ns_) / 8;
   }
@@ -62,7 +62,6 @@ void Flow::came_back(std::size_t instance, TimePoint now) {
   running_rows_ -= ran.rows;
   finished_rows_ = ran.rows;
   returned_rows_ = 0;
-  first_is_back_ = false;
   finished_ = now;
   last_peak_ = std::exchange(peak_, queued_rows_ + running_rows_);
   ran = {};
@@ -90,7 +89,7 @@ Flow::Advice Flow::advise(std::uint32_t queued, std::uint32_t most, TimePoint no
   }
   if (gap_ * 4 > last_execution_) return {most, now};
   const Nanos longest = std::min(last_execution_, kLongestHold);
-  const TimePoint next_due = first_is_back_ ? last_arrival_ + gap_ * 4 : finished_ + first_return_ * 2;
+  const TimePoint next_due = returned_rows_ > 0 ? last_arrival_ + gap_ * 4 : finished_ + first_return_ * 2;
   return {most, std::min(finished_ + longest, next_due)};
 }
 

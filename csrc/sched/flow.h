@@ -71,9 +71,8 @@ class Flow {
   std::uint32_t returned_rows_ = 0;  // arrived since
   Nanos last_execution_{};
   TimePoint finished_{};
-  bool first_is_back_ = true;  // of its callers
-  Nanos first_return_{};       // from a batch's end until its first caller is back, averaged
-  double absence_ns_ = 0;      // and until all are, for each row
+  Nanos first_return_{};   // from a batch's end until its first caller is back, averaged
+  double absence_ns_ = 0;  // and until all are, for each row
   TimePoint last_arrival_{};
   Nanos gap_ = kLongestHold;  // between arrivals, averaged, long ones cut
 };

@@ -193,11 +193,9 @@ void GrpcStream::answer_inference(GrpcInference& from, infer::Response response,
     if (failure.ok()) answer.message = std::move(*message);
   }
   if (!failure.ok()) {
-    // What the request itself is to blame for never ran.
-    const bool refused = failure.code() == StatusCode::invalid_argument || failure.code() == StatusCode::unsupported;
-    answer.message =
-        refused ? kserve::encode_stream_refusal(failure.message(), from.id)
-                : kserve::encode_stream_failure(failure.message(), from.model_name, from.model_version, from.id);
+    answer.message = never_ran(failure) ? kserve::encode_stream_refusal(failure.message(), from.id)
+                                        : kserve::encode_stream_failure(failure.message(), from.model_name,
+                                                                        from.model_version, from.id);
   }
   answer.failure = std::move(failure);
   put(from.ticket, std::move(answer), last);

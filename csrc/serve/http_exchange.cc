@@ -285,11 +285,8 @@ void HttpExchange::resume_stream(const net::IoToken& io) {
 void HttpExchange::answer_stream(const net::IoToken& io, infer::Response response, bool last) {
   constexpr std::string_view kEvents = "text/event-stream; charset=utf-8";
   const bool shows = !response.status.ok() || !response.outputs.empty();
-  // What never ran is refused like any other request; what ran and failed is an event.
-  const StatusCode code = response.status.code();
-  if (!streaming_ && last && (code == StatusCode::invalid_argument || code == StatusCode::unsupported)) {
-    return answer(io, error_reply(response.status));
-  }
+  // A refusal is answered like any other; what ran and failed is an event.
+  if (!streaming_ && last && never_ran(response.status)) return answer(io, error_reply(response.status));
   if (shows) {
     kserve::Gather json = gather(Bytes::take(kserve::encode_error(response.status.message())));
     if (response.status.ok()) {

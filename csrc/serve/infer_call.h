@@ -26,6 +26,11 @@ class InferCaller {
   virtual void on_response(const net::IoToken& io, infer::Response response, bool last) = 0;
 };
 
+// Whether this answer says that the request itself is to blame, and never ran.
+inline bool never_ran(const Status& status) {
+  return status.code() == StatusCode::invalid_argument || status.code() == StatusCode::unsupported;
+}
+
 // `mailbox` is the loop's; the request's own `reply` is replaced.
 void submit(Services& services, const std::shared_ptr<net::Mailbox>& mailbox, const engine::ModelHandle& model,
             infer::RequestPtr request, std::shared_ptr<InferCaller> caller);

@@ -17,7 +17,7 @@ import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 from serving import Answer, Server, Tensor, add_model, identity_config, serve
 from serving.http import connect
-from serving.waiting import until
+from serving.waiting import pending, until
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -33,15 +33,6 @@ def batching(body: str = "") -> str:
 
 def value(number: float) -> list[dict[str, Any]]:
     return [{"name": "INPUT0", "shape": [1, 1], "datatype": "FP32", "data": [number]}]
-
-
-def pending(server: Server, model: str) -> int:
-    line = next(
-        row
-        for row in server.metrics().splitlines()
-        if row.startswith("nv_inference_pending_request_count") and f'"{model}"' in row
-    )
-    return int(float(line.split()[-1]))
 
 
 class Background:

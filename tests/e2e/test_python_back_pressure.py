@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 from argosy.options import Endpoint
-from serving.python_repository import DECOUPLED, FINAL, answering, wait_until, write_model
+from serving.python_repository import DECOUPLED, FINAL, answering, write_model
+from serving.waiting import until
 
 PIECE = 256 << 10  # elements: 1 MB
 # X: how many pieces, how many elements each, and after how many of them the number is noted.
@@ -113,7 +114,7 @@ def test_a_gigabyte_for_a_reader_that_sleeps_waits_in_the_model(served: Served) 
     assert not served.ended()
     assert float(served.server.infer("same", {"X": np.ones(1, np.float32)})["Y"][0]) == 1
     reader.close()  # the reader that never comes back frees the model
-    wait_until(served.ended)
+    until(served.ended, 20)
     assert served.sent() < 1000
 
 
@@ -124,7 +125,7 @@ def test_a_reader_that_wakes_gets_every_piece_in_order(served: Served) -> None:
     lines = reader.lines()
     assert [line[0] for line in lines] == list(range(count))
     reader.close()
-    wait_until(served.ended)
+    until(served.ended, 20)
     assert served.sent() == count
 
 
@@ -137,7 +138,7 @@ def test_many_small_answers_wait_as_well(served: Served) -> None:
     assert resident() - before < 100 << 20
     assert [line[0] for line, _ in zip(reader.lines(), range(sent + 1000), strict=False)] == list(range(sent + 1000))
     reader.close()
-    wait_until(served.ended)
+    until(served.ended, 20)
 
 
 def test_a_stream_over_grpc_waits_for_its_reader_and_ends_whole(served: Served) -> None:
@@ -159,7 +160,7 @@ def test_a_stream_over_grpc_waits_for_its_reader_and_ends_whole(served: Served) 
         gate.set()
         assert [got.get(timeout=60) for _ in range(count + 1)] == [*range(count), -1]
         client.stop_stream()
-    wait_until(served.ended)
+    until(served.ended, 20)
 
 
 def test_an_iterator_in_process_holds_its_model_back_and_keeping_the_arrays_does_not(served: Served) -> None:

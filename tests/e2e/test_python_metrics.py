@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import argosy
 import numpy as np
 import pytest
 from argosy.options import ControlMode, Endpoint
+from serving.waiting import until
 
 CONFIG = """
 backend: "python"
@@ -101,13 +100,6 @@ def series(server: argosy.Server, family: str) -> dict[str, float]:
     return {line.rpartition(" ")[0].removeprefix(family): float(line.rpartition(" ")[2]) for line in lines}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        threading.Event().wait(0.005)
-
-
 def test_the_page_shows_each_kind_with_its_labels(server: argosy.Server) -> None:
     assert do(server, "one", 1, 2.5)[1] == 2.5
     do(server, "one", 2, -3)
@@ -146,7 +138,7 @@ def test_instances_add_up_in_one_series(server: argosy.Server) -> None:
         return len(processes) == 2
 
     asked = 0
-    wait_until(both_have_run)
+    until(both_have_run, 10)
     found = [value for labels, value in series(server, "asked_total").items() if "two" in labels]
     assert found == [asked]
 
@@ -154,13 +146,13 @@ def test_instances_add_up_in_one_series(server: argosy.Server) -> None:
 def test_series_end_with_their_object_and_with_their_model(server: argosy.Server) -> None:
     do(server, "one", 1, 1)
     do(server, "one", 5)
-    wait_until(lambda: not any("one" in labels for labels in series(server, "asked_total")))
+    until(lambda: not any("one" in labels for labels in series(server, "asked_total")), 10)
     assert 'running{model="one"}' in page(server)
     server.unload("one")
-    wait_until(lambda: not any("one" in labels for labels in series(server, "running")))
+    until(lambda: not any("one" in labels for labels in series(server, "running")), 10)
     assert any("two" in labels for labels in series(server, "running"))
     server.unload("two")
-    wait_until(lambda: "# TYPE running " not in page(server))
+    until(lambda: "# TYPE running " not in page(server), 10)
     server.load("one")
     assert do(server, "one", 0)[1:] == [0, 0]
 
@@ -170,7 +162,7 @@ def test_counters_outlive_a_process_and_what_it_added_to_a_gauge_does_not(server
     do(server, "one", 4, 1)
     process = int(do(server, "one", 3, 5)[0])
     os.kill(process, signal.SIGKILL)
-    wait_until(lambda: any(problem for name, _, problem in server.engine.models() if name == "one"))
+    until(lambda: any(problem for name, _, problem in server.engine.models() if name == "one"), 10)
     shown = page(server)
     assert r'asked_total{kind="a\\b\"c\nd",model="one"} 4' in shown
     assert 'size_count{model="one"} 1' in shown

@@ -14,6 +14,7 @@ from pathlib import Path
 import argosy
 import numpy as np
 import pytest
+from serving.waiting import until
 
 CONFIG = """
 backend: "python"
@@ -116,14 +117,6 @@ def ask(server: argosy.Server, model: str, *values: float) -> list[float]:
     return [float(value) for value in answer["Y"]]
 
 
-def wait_until(condition: object, seconds: float = 10.0) -> float:
-    begun = time.monotonic()
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() - begun < seconds, "did not happen in time"
-        threading.Event().wait(0.005)
-    return time.monotonic() - begun
-
-
 def test_a_model_answers_what_it_was_sent(server: argosy.Server) -> None:
     assert ask(server, "same", 1, 2, 3) == [1, 2, 3]
 
@@ -160,11 +153,11 @@ def test_a_killed_process_is_noticed_at_once_and_others_do_not_notice(server: ar
         return {name: problem for name, _, problem in server.engine.models() if problem}
 
     os.kill(process, signal.SIGKILL)
-    assert wait_until(lambda: "pid" in problems()) < 0.1
+    assert until(lambda: "pid" in problems(), 10) < 0.1
     assert "signal 9" in problems()["pid"]
     assert ask(server, "same", 5) == [5]
     assert int(ask(server, "pid", 0)[0]) != process
-    wait_until(lambda: "pid" not in problems())
+    until(lambda: "pid" not in problems(), 10)
 
 
 def test_a_hanging_execute_is_ended_by_its_limit(server: argosy.Server) -> None:
@@ -198,7 +191,7 @@ def test_a_running_model_sees_that_its_caller_left(server: argosy.Server) -> Non
     responses = server.engine.infer_stream("notices", -1, {"X": np.array([7], np.float32)}, options={})
     threading.Event().wait(0.1)
     responses.cancel()
-    wait_until(note.exists, 2)
+    until(note.exists, 2)
 
 
 def test_a_model_calls_another_model(server: argosy.Server) -> None:
@@ -274,7 +267,7 @@ def test_killing_the_server_leaves_no_process_behind(tmp_path: Path) -> None:
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    wait_until(gone, 2)
+    until(gone, 2)
 
 
 @pytest.mark.slow

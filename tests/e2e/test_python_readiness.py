@@ -11,7 +11,8 @@ import pytest
 import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 from argosy.options import Endpoint
-from serving.python_repository import answering, wait_until, write_model
+from serving.python_repository import answering, write_model
+from serving.waiting import until
 
 statement = pytest.mark.statement
 
@@ -100,5 +101,5 @@ def test_a_dead_process_is_not_ready_and_is_again_when_it_is_back(server: argosy
     with pytest.raises(argosy.Unavailable):
         tell(server, "dies", 1)
     with httpclient.InferenceServerClient(f"127.0.0.1:{server.ports['http']}") as http:
-        wait_until(lambda: bool(http.is_model_ready("dies")))
+        until(lambda: bool(http.is_model_ready("dies")), 20)
     assert ready(server, "dies")

@@ -12,7 +12,8 @@ import argosy
 import numpy as np
 import pytest
 from argosy.options import Endpoint
-from serving.python_repository import DECOUPLED, FINAL, answering, wait_until, write_model
+from serving.python_repository import DECOUPLED, FINAL, answering, write_model
+from serving.waiting import until
 
 OFF = Endpoint(enabled=False)
 
@@ -63,7 +64,7 @@ def test_a_crash_loop_opens_the_circuit_and_the_index_shows_the_last_traceback(t
         trouble.touch()
         with pytest.raises(argosy.Unavailable, match="exited with code 3"):
             ask(server, "loops", 1)
-        wait_until(lambda: "the weights are gone" in index(server)["loops"].get("reason", ""))
+        until(lambda: "the weights are gone" in index(server)["loops"].get("reason", ""), 20)
         row = index(server)["loops"]
         assert row["state"] == "UNAVAILABLE"
         assert "read_weights" in row["reason"] and "model.py(" in row["reason"]
@@ -75,7 +76,7 @@ def test_a_crash_loop_opens_the_circuit_and_the_index_shows_the_last_traceback(t
                 server.infer("loops", {"X": np.ones(1, np.float32)}, timeout_us=300_000)
             return "the weights are gone" in str(refusal.value)
 
-        wait_until(refused_at_once)  # the circuit is open: nobody waits for another start
+        until(refused_at_once, 20)  # the circuit is open: nobody waits for another start
         assert ask(server, "same", 2) == [2]
         assert model_ready(server, "same")
 
@@ -176,7 +177,7 @@ def test_streamed_answers_are_counted_by_their_place(server: argosy.Server) -> N
     for count in (3, 2):
         assert len(list(server.stream("repeats", {"X": np.arange(count, dtype=np.float32)}))) == count
     # Its last answer leaves before the execution is over, and counted.
-    wait_until(lambda: statistics(server, "repeats")["execution_count"] == 2)
+    until(lambda: statistics(server, "repeats")["execution_count"] == 2, 20)
     found = statistics(server, "repeats")
     assert (found["inference_count"], found["execution_count"]) == (2, 2)
     responses = found["response_stats"]
@@ -187,7 +188,7 @@ def test_streamed_answers_are_counted_by_their_place(server: argosy.Server) -> N
 
 def test_a_late_answer_is_timed_to_its_end(server: argosy.Server) -> None:
     assert ask(server, "late", 1) == [1]
-    wait_until(lambda: statistics(server, "late")["inference_stats"]["success"]["count"] == 1)
+    until(lambda: statistics(server, "late")["inference_stats"]["success"]["count"] == 1, 20)
     found = statistics(server, "late")["inference_stats"]
     assert found["compute_infer"]["ns"] >= 50_000_000
     assert found["success"]["ns"] >= found["compute_infer"]["ns"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 IO = """
@@ -50,12 +47,3 @@ def execute(self, requests):
 def run(self, request, x):
     return {expression}
 """
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
-    """How long it took until the condition held."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < seconds, "did not happen in time"
-        threading.Event().wait(0.005)
-    return time.monotonic() - begun

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 PATIENCE_S = 60.0
 
 
-def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Returns as soon as the condition holds; fails after `patience_s`."""
-    end = time.monotonic() + patience_s
+class ShowsMetrics(Protocol):
+    """A server, in a process of its own or in this one."""
+
+    def metrics(self) -> str: ...
+
+
+def pending(server: ShowsMetrics, model: str) -> int:
+    """How many requests wait in the model's queue, as its gauge says."""
+    rows = server.metrics().splitlines()
+    line = next(row for row in rows if row.startswith("nv_inference_pending_request_count") and f'"{model}"' in row)
+    return int(float(line.split()[-1]))
+
+
+def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
+    """The seconds until the condition held; fails after `patience_s`."""
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, f"not within {patience_s} s"
+        assert time.monotonic() - begun < patience_s, f"not within {patience_s} s"
         time.sleep(0.002)
+    return time.monotonic() - begun

@@ -11,16 +11,10 @@ import argosy
 import numpy as np
 import pytest
 from serving import add_model, identity_config
-from serving.waiting import until
+from serving.waiting import pending, until
 
 statement = pytest.mark.statement
 ONE = "instance_group { count: 1 kind: KIND_CPU }\n"
-
-
-def queued(server: argosy.Server) -> int:
-    rows = server.metrics().splitlines()
-    row = next(row for row in rows if row.startswith("nv_inference_pending_request_count") and '"m"' in row)
-    return int(float(row.split()[-1]))
 
 
 def order_of_answers(server: argosy.Server, requests: list[dict[str, Any]]) -> list[int]:
@@ -32,7 +26,7 @@ def order_of_answers(server: argosy.Server, requests: list[dict[str, Any]]) -> l
         future.add_done_callback(lambda _, number=number: order.append(number))
         futures.append(future)
         if number == 0:  # the others come while it runs
-            until(lambda: queued(server) == 0)
+            until(lambda: pending(server, "m") == 0)
     wait(futures, 60)
     assert [future.result()["OUTPUT0"].tolist() for future in futures] == [[[n]] for n in range(len(requests))]
     return order
