@@ -19,7 +19,7 @@ CONFIGURE = cmake -S . -G Ninja -DARGOSY_PYTHON=OFF -DPython_EXECUTABLE=$(VENV)/
 
 .DEFAULT_GOAL := help
 .PHONY: help venv build serve test check format format-check lint layers cpp-test asan tsan fuzz-replay headers cuda-compile \
-        wheel wheel-check clean
+        wheel wheel-check pip-install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -125,6 +125,11 @@ wheel: $(VENV)/.tools  ## a stripped, auditwheel-clean wheel in dist/
 
 wheel-check: wheel  ## the wheel in an empty environment serves a model
 	bash .ci/wheel_check $$(ls -t dist/argosy-*.whl | head -1)
+
+# Beyond .ci/run, which has one interpreter: those given, or all that are found here.
+PYTHONS ?= $(foreach minor,10 11 12 13,$(shell command -v python3.$(minor)))
+pip-install:  ## `pip install .` with each of PYTHONS into an empty environment, and a model served from it
+	bash .ci/pip_install $(PYTHONS)
 
 clean:  ## remove build/, dist/ and the virtual environment
 	rm -rf build dist $(VENV)

@@ -20,10 +20,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
-import re
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,128 +27,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
-from typing import Any
 
 import models
 import numpy as np
 import onnxruntime as ort
-import psutil
+import record
 import tritonclient.http as client
-
-Line = dict[str, Any]
-# Latency at concurrency 1 depends on whether client and server share a core: for it both
-# servers are held on one and the client on the other.
-SERVER_CORE, CLIENT_CORE = ("taskset", "-c", "0"), ("taskset", "-c", "1")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running server."""
-
-    process: psutil.Process
-    http: str
-    grpc: str
-    ready_after_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where things are, and how long the long proofs take."""
-
-    build: Path
-    repository: Path
-    short: bool
-    triton: Path | None = None
-
-    def load(
-        self, served_at: str, model: str, *flags: str, window: int = 1000, windows: int = 5, pinned: bool = False
-    ) -> list[Line]:
-        """argosy-load's lines. Raises CalledProcessError when it fails."""
-        words = [*(CLIENT_CORE if pinned else ()), str(self.build / "bench/argosy-load")]
-        words += ["-m", model, "-u", served_at, *flags]
-        words += ["--window", str(window), "--max-windows", str(windows)]
-        done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=900)
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-@contextlib.contextmanager
-def serve(repository: Path, *flags: str, pinned: bool = False) -> Iterator[Served]:
-    """`argosy serve` on free ports, stopped at the end; `pinned`: on the first core alone."""
-    words = [*(SERVER_CORE if pinned else ()), sys.executable, "-m", "argosy", "serve", str(repository), *flags]
-    words += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--log-info", "false"]
-    started = time.monotonic()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    ports: dict[str, str] = {}
-    try:
-        for line in process.stdout:
-            if match := re.match(r"Started (\w+) .*at (\S+)$", line):
-                ports[match[1]] = match[2]
-            if line.startswith("Started Metrics"):
-                break
-        ready = time.monotonic() - started
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield Served(psutil.Process(process.pid), ports["HTTPService"], ports["GRPCInferenceService"], ready)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-@contextlib.contextmanager
-def echo(bench: Bench, pinned: bool = True) -> Iterator[tuple[str, str]]:
-    """The bare echo, `pinned` on the first core: (HTTP address, gRPC address)."""
-    words = [*(SERVER_CORE if pinned else ()), str(bench.build / "bench/argosy-echo")]
-    words += ["--http-port", "0", "--grpc-port", "0", "--elements", "16"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        ports = json.loads(process.stdout.readline())
-        yield f"127.0.0.1:{ports['http_port']}", f"127.0.0.1:{ports['grpc_port']}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@contextlib.contextmanager
-def triton_identity(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """The real server with the model `identity`: (HTTP address, gRPC address, pid)."""
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.socket()) for _ in range(3)]
-        for one in free:
-            one.bind(("127.0.0.1", 0))
-        http_port, grpc_port, metrics_port = (one.getsockname()[1] for one in free)
-    words = [str(folder / "bin/tritonserver"), f"--model-repository={os.environ['TRITON_MODELS']}"]
-    words += [f"--backend-directory={folder / 'backends'}", "--allow-gpu-metrics=false"]
-    words += ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"]
-    words += [f"--http-port={http_port}", f"--grpc-port={grpc_port}", f"--metrics-port={metrics_port}"]
-    libraries = {"LD_LIBRARY_PATH": str(folder.parents[1] / "nvidia_pytriton.libs")}
-    process = subprocess.Popen(
-        words, env={**os.environ, **libraries}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        web = client.InferenceServerClient(f"127.0.0.1:{http_port}")
-        for _ in range(200):
-            with contextlib.suppress(Exception):
-                if web.is_server_ready():
-                    break
-            time.sleep(0.1)
-        yield f"127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", str(process.pid)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def figures(line: Line) -> Line:
-    """What a proof quotes of one measurement."""
-    keys = ("rps", "cpu_us_per_request", "client_cpu_us_per_request", "p50_us", "p99_us", "failed", "other_cores")
-    return {key: line[key] for key in keys if key in line}
-
-
-def middle_cpu(runs: list[Line]) -> float:
-    """The median of the server's CPU a request, us."""
-    return statistics.median(run["cpu_us_per_request"] for run in runs)
+from served import Bench, Line, Served, echo, figures, middle_cpu, serve, triton_identity
 
 
 def identity(bench: Bench) -> Iterator[Line]:
@@ -234,7 +117,7 @@ def mlp(bench: Bench) -> Iterator[Line]:
             pairs.append([default[-1], run("mlp")])
         middle = statistics.median(one["rps"] for one in default)
         batch = statistics.median(one["mean_batch"] for one in default)
-        bare = bare_rows_per_second(bench.repository / "mlp/1/model.onnx", {"x": (max(1, round(batch)), 128)})
+        bare = bare_rows_per_second(bench.repository / "mlp", {"x": (max(1, round(batch)), 128)})
         yield {
             "case": "mlp, 64 in flight",
             "default_to_best_fixed": statistics.median(one["rps"] / other["rps"] for one, other in pairs),
@@ -254,36 +137,27 @@ def mlp(bench: Bench) -> Iterator[Line]:
 
 
 def cnn(bench: Bench) -> Iterator[Line]:
-    """One instance against bare ONNX Runtime, two against one, by turns."""
+    """One instance against bare ONNX Runtime, two against one, by turns: image in, 2 KB out."""
     rows: dict[str, list[float]] = {"bare": [], "cnn1": [], "cnn2": []}
     with serve(bench.repository) as server:
-        for _ in range(3):
-            rows["bare"].append(
-                bare_rows_per_second(bench.repository / "cnn1/1/model.onnx", {"image": (1, 3, 224, 224)})
-            )
+        for _ in range(3 if bench.short else 7):
+            rows["bare"].append(bare_rows_per_second(bench.repository / "cnn1", {"image": (1, 3, 224, 224)}))
             for model in ("cnn1", "cnn2"):
                 line = bench.load(server.grpc, model, "-i", "grpc", "--concurrency", "4", windows=3)[0]
                 rows[model].append(line["rps"])
-        line = bench.load(server.http, "cnn1", "-i", "http", "--format", "json", "--concurrency", "1", windows=3)[0]
-        yield {
-            "case": "a 600 KB image as JSON",
-            "cpu_us_with_the_model": line["cpu_us_per_request"],
-            "statistics": line["statistics"],
-        }
-    middle = {name: statistics.median(values) for name, values in rows.items()}
     yield {
-        "case": "cnn",
-        "ms_per_request_bare": 1000 / middle["bare"],
-        "one_instance_to_bare": middle["cnn1"] / middle["bare"],
-        "two_instances_to_one": middle["cnn2"] / middle["cnn1"],
+        "case": "cnn, 4 in flight",
+        "ms_per_request_bare": 1000 / statistics.median(rows["bare"]),
+        "one_instance_to_bare": statistics.median(map(truediv, rows["cnn1"], rows["bare"])),
+        "two_instances_to_one": statistics.median(map(truediv, rows["cnn2"], rows["cnn1"])),
         "asked": {"one_instance_to_bare": 0.97, "two_instances_to_one": 1.0},
         "runs": rows,
     }
 
 
-def bare_rows_per_second(artifact: Path, shapes: dict[str, tuple[int, ...]], seconds: float = 2.0) -> float:
-    """ONNX Runtime alone in a loop, with the threads it chooses."""
-    session = ort.InferenceSession(str(artifact), providers=["CPUExecutionProvider"])
+def bare_rows_per_second(model: Path, shapes: dict[str, tuple[int, ...]], seconds: float = 2.0) -> float:
+    """ONNX Runtime alone in a loop, with the threads it chooses and nobody else on the machine."""
+    session = ort.InferenceSession(str(model / "1/model.onnx"), providers=["CPUExecutionProvider"])
     feed = {name: np.random.default_rng(0).random(shape, dtype=np.float32) for name, shape in shapes.items()}
     rows = next(iter(shapes.values()))[0]
     for _ in range(5):
@@ -475,18 +349,11 @@ def main() -> int:
     parser.add_argument("--triton", type=Path, help="a tritonserver folder, to measure beside it")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes for the long ones")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     with tempfile.TemporaryDirectory(prefix="argosy-proof-") as folder:
         models.write_repository(Path(folder))
         bench = Bench(given.build, Path(folder), given.short, given.triton)
         for name in given.proof or list(PROOFS):
-            with (given.out / f"{name}.jsonl").open("a", encoding="utf-8") as out:
-                for line in PROOFS[name](bench):
-                    text = json.dumps({"proof": name, "commit": commit.stdout.strip(), "short": given.short, **line})
-                    out.write(text + "\n")
-                    sys.stdout.write(text + "\n")
-                    sys.stdout.flush()
+            record.write(given.out / f"{name}.jsonl", {"proof": name, "short": given.short}, PROOFS[name](bench))
     return 0
 
 

@@ -16,7 +16,6 @@ Needs: the argosy package, numpy
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 import argosy
 import numpy as np
+import record
 
 Line = dict[str, Any]
 CONFIG = """
@@ -201,16 +201,11 @@ def main() -> int:
     parser.add_argument("proof", nargs="+", choices=sorted(PROOFS))
     options = parser.parse_args()
     held = True
-    options.out.mkdir(parents=True, exist_ok=True)
     for name in options.proof:
         with tempfile.TemporaryDirectory() as root:
             lines, good = PROOFS[name](Path(root), options)
         held = held and good
-        with (options.out / "python_memory.jsonl").open("a", encoding="utf-8") as out:
-            for line in lines:
-                whole = {"proof": name, "held": good, **line, "command": " ".join(sys.argv)}
-                out.write(json.dumps(whole) + "\n")
-                print(json.dumps(whole), flush=True)
+        record.write(options.out / "python_memory.jsonl", {"proof": name, "held": good}, lines)
     return 0 if held else 1
 
 

@@ -12,7 +12,6 @@ Needs: the argosy package, numpy, psutil, tritonclient[grpc,http]
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -25,8 +24,9 @@ from pathlib import Path
 import fault_models
 import leaving
 import psutil
+import record
 import tritonclient.http as client
-from prove import Bench, Line, Served, figures, serve
+from served import Bench, Line, Served, figures, serve
 
 IMPORT_NUMPY = (sys.executable, "-c", "import numpy")
 PLAIN_MODEL = """
@@ -219,20 +219,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
     parser.add_argument("--short", action="store_true", help="fewer rounds")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     for name in given.proof or list(PROOFS):
-        with (
-            tempfile.TemporaryDirectory(prefix="argosy-proof-") as folder,
-            (given.out / f"python_{name}.jsonl").open("a", encoding="utf-8") as out,
-        ):
-            command = f"python bench/proof/python_models.py {name}" + " --short" * given.short
-            for line in PROOFS[name](Bench(given.build, Path(folder), given.short)):
-                where = {"proof": name, "commit": commit.stdout.strip(), "command": command, "load": os.getloadavg()[0]}
-                text = json.dumps({**where, **line})
-                out.write(text + "\n")
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
+        with tempfile.TemporaryDirectory(prefix="argosy-proof-") as folder:
+            lines = PROOFS[name](Bench(given.build, Path(folder), given.short))
+            record.write(given.out / f"python_{name}.jsonl", {"proof": name, "short": given.short}, lines)
     return 0
 
 
