@@ -51,7 +51,9 @@ class Instance {
   virtual ~Instance() = default;
   virtual Intake intake() const { return Intake::gathered; }
 
-  // Runs one batch. A failure is every request's answer (those still in place).
+  // Runs one batch. `pieces`: a failure is every request's answer (those still in place).
+  // `gathered`: after a failure the same requests may come again, fewer at a time; alone,
+  // it is the request's answer.
   virtual Status execute(Batch& batch) = 0;
 
   // Not ok: the model is not ready, and why.

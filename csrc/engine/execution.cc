@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <new>
+#include <utility>
 
 #include "assemble/gather.h"
 #include "assemble/scatter.h"
@@ -21,6 +23,26 @@ Status contained(const model::ModelSpec& spec, Step step) {
     return internal_error("model '" + spec.name + "': " + error.what());
   } catch (...) {
     return internal_error("model '" + spec.name + "': unknown exception");
+  }
+}
+
+// Whether it may be one request's fault: what lacks memory, or is going away, is not.
+bool blames_input(const Status& status) {
+  return status.code() == StatusCode::invalid_argument || status.code() == StatusCode::internal;
+}
+
+// The same requests again, in two batches: one's bad values must not fail the others.
+void execute_halves(const model::ModelSpec& spec, backend::Instance& instance, BytesPool& pool, const Clock& clock,
+                    backend::Batch& batch) {
+  std::vector<infer::RequestPtr> all = std::exchange(batch.requests, {});
+  batch.answers.clear();
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  for (const auto& [from, to] : {std::pair(all.begin(), middle), std::pair(middle, all.end())}) {
+    backend::Batch half;
+    half.requests.assign(std::move_iterator(from), std::move_iterator(to));
+    execute(spec, instance, pool, clock, half);
+    std::ranges::move(half.requests, std::back_inserter(batch.requests));
+    std::ranges::move(half.answers, std::back_inserter(batch.answers));
   }
 }
 
@@ -47,7 +69,10 @@ Executed execute(const model::ModelSpec& spec, backend::Instance& instance, Byte
   }
 
   if (status.ok() && gathered) status = contained(spec, [&] { return assemble::scatter(spec, batch); });
-  if (!status.ok()) {
+  if (gathered && requests > 1 && blames_input(status)) {
+    execute_halves(spec, instance, pool, clock, batch);
+    times.output_ready = clock.now();
+  } else if (!status.ok()) {
     batch.answers.clear();
     for (std::size_t i = 0; i < requests; ++i) batch.answers.push_back({status, {}, {}});
   }

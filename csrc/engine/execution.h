@@ -3,6 +3,9 @@
 // execute: one batch through one instance: gather, run, scatter. Shared by instance
 // threads and warm-up; it neither counts nor answers.
 //
+// A gathered batch that fails, and perhaps for what one request holds, is run again in
+// halves, so that in the end only the requests fail that fail alone.
+//
 // Nothing thrown inside comes out: it becomes the batch's failure.
 //
 // Thread: the instance's own.
