@@ -15,8 +15,6 @@ from argosy.protos import Message
 _AUTO, _GPU, _CPU, _MODEL = range(4)
 _KIND_NAMES = {_GPU: "gpu", _CPU: "cpu", _MODEL: "model"}
 
-# Backends of ours that run on no GPU: what has no kind goes to the CPU.
-_CPU_ONLY = ("identity", "onnxruntime")
 # Instances on a CPU when the configuration names no count.
 _CPU_COUNT = {"onnxruntime": 2}
 
@@ -43,7 +41,7 @@ def fill_instances(config: Message, capabilities: Capabilities) -> None:
             group.name = f"{config.name}_{index}"
         if group.kind == _AUTO:
             there = bool(capabilities.gpus) and set(group.gpus) <= set(capabilities.gpus)
-            usable = there and config.backend not in _CPU_ONLY
+            usable = there and config.backend not in capabilities.cpu_only
             group.kind = _GPU if usable else _CPU
         if group.kind == _GPU and not len(group.gpus):
             group.gpus.extend(capabilities.gpus)

@@ -20,6 +20,8 @@ from argosy.errors import ConfigError
 
 GRAPH_LEVEL = "optimization.graph.level"  # key under which backends find the graph level in "parameters"
 CUDA_GRAPHS = "optimization.cuda.graphs"  # likewise, "1" when asked for
+CUDA_GRAPH_SPECS = "optimization.cuda.graph_spec"  # likewise: JSON, [{"batch_size", "input", "lower_bound"}]
+GPU_ACCELERATORS = "optimization.gpu_execution_accelerator"  # likewise: JSON, [{"name", "parameters"}]
 PROFILES = "instance_group.profile"  # likewise: JSON, group name -> profile indices
 
 
@@ -113,10 +115,24 @@ def _parameters(config: ModelConfig) -> dict[str, str]:
         parameters.setdefault(GRAPH_LEVEL, str(optimization.graph.level))
     if optimization.cuda.graphs:
         parameters.setdefault(CUDA_GRAPHS, "1")
+    if optimization.cuda.graphs and len(optimization.cuda.graph_spec):
+        parameters.setdefault(CUDA_GRAPH_SPECS, json.dumps([_graph_spec(one) for one in optimization.cuda.graph_spec]))
+    accelerators = optimization.execution_accelerators.gpu_execution_accelerator
+    if len(accelerators):
+        named = [{"name": one.name, "parameters": dict(one.parameters)} for one in accelerators]
+        parameters.setdefault(GPU_ACCELERATORS, json.dumps(named))
     profiles = {group.name: list(group.profile) for group in config.message.instance_group if len(group.profile)}
     if profiles:
         parameters.setdefault(PROFILES, json.dumps(profiles))
     return parameters
+
+
+def _graph_spec(spec: Any) -> dict[str, Any]:
+    return {
+        "batch_size": spec.batch_size,
+        "input": {name: list(shape.dim) for name, shape in spec.input.items()},
+        "lower_bound": spec.HasField("graph_lower_bound"),
+    }
 
 
 def _warmup(sample: WarmupSample, where: str, model_path: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _cpu_accelerator(config: ModelConfig, _: Capabilities) -> str:
 
 def _gpu_accelerator(config: ModelConfig, _: Capabilities) -> str:
     accelerators = config.message.optimization.execution_accelerators.gpu_execution_accelerator
-    on_gpu = any(group.kind == "gpu" for group in config.instances)
+    on_gpu = any(group.kind == "gpu" for group in config.instances) and config.backend != "onnxruntime"
     return "optimization.execution_accelerators.gpu_execution_accelerator[0]" if len(accelerators) and on_gpu else ""
 
 
@@ -86,7 +86,7 @@ _SETTINGS = (
     _Setting(where=_field("model_repository_agents"), sentence="model repository agents are not served"),
     _Setting(where=_field("model_metrics"), sentence="histogram buckets per model (model_metrics) are not served yet"),
     _Setting(where=_cpu_accelerator, sentence="CPU execution accelerators are not served yet"),
-    _Setting(where=_gpu_accelerator, sentence="GPU execution accelerators are not served yet"),
+    _Setting(where=_gpu_accelerator, sentence="GPU execution accelerators are those of the backend onnxruntime"),
 )
 
 

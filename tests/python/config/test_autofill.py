@@ -206,6 +206,9 @@ def test_automatic_groups_of_a_backend_without_gpu_code_go_to_the_cpu():
     message = config("name: 'm' backend: 'onnxruntime' instance_group { }")
     fill_instances(message, Capabilities(gpu_build=True, gpus=(0, 1)))
     assert [(g.kind, list(g.gpus), g.count) for g in message.instance_group] == [(2, [], 2)]
+    message = config("name: 'm' backend: 'onnxruntime' instance_group { }")
+    fill_instances(message, Capabilities(gpu_build=True, gpus=(0, 1), cpu_only=("identity",)))
+    assert [(g.kind, list(g.gpus), g.count) for g in message.instance_group] == [(1, [0, 1], 1)]
 
 
 def test_json_takes_both_spellings_of_names_and_enums_in_any_case():

@@ -219,6 +219,33 @@ def test_hints_and_settings_without_effect_are_accepted():
     assert [error.where for error in not_served(checked(text, limited), limited)] == ["instance_group[0].rate_limiter"]
 
 
+def test_what_backends_do_on_a_gpu_is_among_the_parameters(tmp_path):
+    text = """name: 'm' backend: 'onnxruntime' max_batch_size: 8
+        optimization {
+          cuda { graphs: true graph_spec { batch_size: 4 input { key: 'x' value { dim: [ 3, 5 ] } } }
+                              graph_spec { batch_size: 8 graph_lower_bound { batch_size: 6 } } }
+          execution_accelerators { gpu_execution_accelerator [
+            { name: 'tensorrt' parameters { key: 'precision_mode' value: 'FP16' } }, { name: 'cuda' } ] } }"""
+    gpu = Capabilities(gpu_build=True, gpus=(0,), cpu_only=())
+    config = checked(text, gpu)
+    spec = lower(config, version=1, version_path=tmp_path, model_path=tmp_path)
+    assert spec["instances"] == [{"name": "m", "kind": "gpu", "count": 1, "gpus": [0]}]
+    assert {key: json.loads(value) for key, value in spec["parameters"].items()} == {
+        "optimization.cuda.graphs": 1,
+        "optimization.cuda.graph_spec": [
+            {"batch_size": 4, "input": {"x": [3, 5]}, "lower_bound": False},
+            {"batch_size": 8, "input": {}, "lower_bound": True},
+        ],
+        "optimization.gpu_execution_accelerator": [
+            {"name": "tensorrt", "parameters": {"precision_mode": "FP16"}},
+            {"name": "cuda", "parameters": {}},
+        ],
+    }
+    assert not_served(config, gpu) == ()
+    (refusal,) = not_served(checked(text.replace("onnxruntime", "pytorch"), gpu), gpu)
+    assert "GPU execution accelerators are those of the backend onnxruntime" in refusal.problem
+
+
 def all_defaults(message: ModelConfig) -> dict:
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
