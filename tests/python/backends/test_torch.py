@@ -14,7 +14,7 @@ from argosy.errors import ArgosyError, Internal, InvalidArgument, Unsupported
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'argosy[torch]'")
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from argosy.backends.torch.backend import TorchBackend  # noqa: E402
-from argosy.backends.torch.graphs import check_capturable, graph_rows  # noqa: E402
+from argosy.backends.torch.graphs import check_capturable  # noqa: E402
 from argosy.backends.torch.plan import InputPlace, OutputPlace, Plan  # noqa: E402
 from argosy.backends.torch.program import format_of, problem_of  # noqa: E402
 from argosy.backends.torch.scripted import ScriptedProgram  # noqa: E402
@@ -344,13 +344,6 @@ def test_a_gpu_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     path = programs.script(programs.Same(), tmp_path / "model.pt")
     with pytest.raises(Unsupported, match=r"model 'm': kind KIND_GPU, but PyTorch .* finds no GPU on this machine"):
         TorchBackend().load(spec(path, [tensor("x")], [tensor("y")]), slot("gpu"))
-
-
-@pytest.mark.parametrize(
-    ("most", "sizes"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])]
-)
-def test_graphs_are_captured_for_powers_of_two_and_the_largest_batch(most: int, sizes: list[int]) -> None:
-    assert graph_rows(most) == sizes
 
 
 @pytest.mark.parametrize(

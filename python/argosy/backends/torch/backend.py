@@ -6,6 +6,7 @@ says is compared with what the file says before the model is served.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import Any
 
 import torch
 
+from argosy.backends.graph_sizes import graph_specs
+from argosy.backends.placement import Placement, placement_of
+from argosy.backends.torch.device import DeviceInstance, external_stream, takes_device_memory
 from argosy.backends.torch.exported import ExportedProgram
 from argosy.backends.torch.gpu import GpuInstance
+from argosy.backends.torch.graphs import RowGraphs, check_capturable, check_specs, cuda_capture
 from argosy.backends.torch.instance import CpuInstance
 from argosy.backends.torch.packaged import PackagedProgram
 from argosy.backends.torch.plan import Plan, plan_for
@@ -25,6 +30,7 @@ from argosy.backends.torch.values import accept_read_only_memory
 from argosy.config import ArtifactSignature, NoSignature, mismatch
 from argosy.errors import InvalidArgument, Unsupported
 
+_log = logging.getLogger(__name__)
 _DEFAULTS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
 
 
@@ -52,7 +58,7 @@ class TorchBackend:
         defaults = {key: self._options[key] for key in _DEFAULTS if key in self._options}
         settings = settings_from({**defaults, **spec["parameters"]})
         self._process.apply(spec["name"], settings.process_wide)
-        device = _device_of(spec["name"], slot)
+        device = device_of(spec["name"], slot, loading=True)
         program = _open(artifact, device, int(slot["instances"]))
         try:
             problem = mismatch(spec, program.signature())
@@ -74,12 +80,40 @@ class _Model:
         self._lock = threading.Lock()
         self._taken: set[str] = set()  # devices whose first program has an owner
 
-    def make_instance(self, slot: Mapping[str, Any]) -> CpuInstance | GpuInstance:
-        device = _device_of(self._spec["name"], slot)
+    def make_instance(self, slot: Mapping[str, Any]) -> CpuInstance | GpuInstance | DeviceInstance:
+        device = device_of(self._spec["name"], slot)
+        placement = placement_of(slot)
         program = self._program_on(device, int(slot["instances"]))
+        if placement is not None and takes_device_memory(self._plan):
+            return DeviceInstance(
+                self._plan,
+                program,
+                self._settings,
+                slot,
+                placement=placement,
+                device=device,
+                graphs=self._graphs(program, placement, device),
+            )
+        if self._settings.cuda_graphs and slot["kind"] == "gpu":
+            check_capturable(self._plan, stateful=program.stateful)  # says which argument is in the way
         if device == "cpu":
             return CpuInstance(self._plan, program, self._settings, slot)
         return GpuInstance(self._plan, program, self._settings, slot, device)
+
+    def _graphs(self, program: Program, placement: Placement, device: str) -> RowGraphs | None:
+        model = self._spec["name"]
+        if not self._settings.cuda_graphs:
+            return None
+        check_capturable(self._plan, stateful=program.stateful)
+        specs = graph_specs(model, self._plan.max_rows, self._spec["parameters"])
+        check_specs(model, specs)
+        if placement.on_host:
+            _log.warning("model '%s': CUDA graphs have no effect where the host stands for a device", model)
+            return None
+        gpu = torch.device(device)
+        mode = torch.inference_mode() if self._settings.inference_mode else torch.no_grad()
+        with torch.cuda.device(gpu), mode:
+            return RowGraphs(specs, cuda_capture(self._plan, program, gpu, external_stream(placement, gpu)))
 
     def _program_on(self, device: str, instances: int) -> Program:
         with self._lock:
@@ -101,8 +135,11 @@ def _open(artifact: Path, device: str, instances: int) -> Program:
     return PackagedProgram(artifact, device, max(instances, 1))
 
 
-def _device_of(model: str, slot: Mapping[str, Any]) -> str:
-    """ "cpu" or "cuda:N". Raises Unsupported when this machine or this PyTorch has no such GPU."""
+def device_of(model: str, slot: Mapping[str, Any], *, loading: bool = False) -> str:
+    """ "cpu" or "cuda:N". Raises Unsupported when this machine or this PyTorch has no such GPU.
+
+    `loading`: no instance has a stream yet, so only PyTorch tells whether there is a GPU.
+    """
     if slot["kind"] == "cpu":
         return "cpu"
     found = torch.cuda.is_available()
@@ -110,6 +147,9 @@ def _device_of(model: str, slot: Mapping[str, Any]) -> str:
         if not found:
             return "cpu"
         raise Unsupported(f"model '{model}': KIND_MODEL is not served on a machine with GPUs; use KIND_GPU or KIND_CPU")
+    placement = placement_of(slot)
+    if placement is not None and placement.on_host and not (loading and found):
+        return "cpu"
     if not found:
         raise Unsupported(
             f"model '{model}': kind KIND_GPU, but PyTorch {torch.__version__} finds no GPU on this machine; "

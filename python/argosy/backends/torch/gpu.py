@@ -1,8 +1,10 @@
-"""One worker of a PyTorch model on a GPU, with a stream of its own.
+"""A worker on a GPU for programs that take host values: strings, or single numbers.
 
-Received bytes go through pinned memory to the device and results through pinned memory
-back, all ordered by the instance's stream; the host waits once per batch, for an event
-of that stream, never for the device. Weights are the device's, shared by its instances.
+Such values cannot be read on a device, so the engine runs these models like those on a
+CPU and this worker moves the tensors itself: received bytes go through pinned memory to
+the device and results through pinned memory back, ordered by a stream of its own; the
+host waits once per batch, for an event of that stream. Other programs run as
+`device.DeviceInstance`.
 
 Thread: execute() on the instance's own; the constructor may run on a loader's.
 """
@@ -15,13 +17,11 @@ from typing import Any
 import torch
 
 from argosy.backends.contract import Batch
-from argosy.backends.torch.graphs import RowGraphs
 from argosy.backends.torch.instance import CpuInstance
 from argosy.backends.torch.plan import Plan
 from argosy.backends.torch.program import Program
 from argosy.backends.torch.settings import Settings
 from argosy.backends.torch.values import give_output
-from argosy.errors import ArgosyError
 
 
 class GpuInstance(CpuInstance):
@@ -33,21 +33,11 @@ class GpuInstance(CpuInstance):
         with torch.cuda.device(self._device):
             self._stream = torch.cuda.Stream()
             self._done = torch.cuda.Event(blocking=True)  # a spinning host thread would hold a core
-            self._graphs: RowGraphs | None = None
-            if settings.cuda_graphs:
-                with self.mode():
-                    self._graphs = RowGraphs(plan, program, self._device, self._stream)
 
     def execute(self, batch: Batch) -> None:
-        self.begin(batch)
+        self.begin(batch.rows)
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream), self.mode():
-            values = self.values(batch)
-            try:
-                picked = self._run([self._moved(value) for value in values], batch.rows)
-            except ArgosyError:
-                raise
-            except Exception as error:  # whatever the program's operators or the device raise
-                raise self.failed(error, values) from None
+            picked = self.call([self._moved(value) for value in self.values(batch)])
             host = [
                 self._fetched(value) if wanted else None for value, wanted in zip(picked, batch.wanted, strict=True)
             ]
@@ -60,11 +50,6 @@ class GpuInstance(CpuInstance):
                     )
         if self._settings.cache_cleaning:
             torch.cuda.empty_cache()
-
-    def _run(self, values: list[Any], rows: int) -> list[Any]:
-        if self._graphs is not None:
-            return self._graphs.run(values, rows)
-        return self._plan.pick(self._program.call(values, self._names))
 
     def _moved(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

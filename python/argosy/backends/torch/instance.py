@@ -1,8 +1,8 @@
-"""One worker of a PyTorch model on the CPU.
+"""Workers of a PyTorch model: what they have in common, and the one on the CPU.
 
-Inputs are tensors over the received bytes, outputs the memory that PyTorch wrote: no
-copy in either direction. PyTorch lets go of the interpreter lock in every operator, so
-instances compute side by side.
+On the CPU inputs are tensors over the received bytes, outputs the memory that PyTorch
+wrote: no copy in either direction. PyTorch lets go of the interpreter lock in every
+operator, so instances compute side by side.
 
 Thread: execute() on the instance's own; PyTorch's thread count belongs to the calling
 thread, so it is set there, once.
@@ -22,11 +22,11 @@ from argosy.backends.torch.plan import InputPlace, Plan
 from argosy.backends.torch.program import Program, problem_of
 from argosy.backends.torch.settings import Settings
 from argosy.backends.torch.values import give_output, input_tensor, input_texts
-from argosy.errors import ArgosyError, Internal, InvalidArgument
+from argosy.errors import ArgosyError, Internal, InvalidArgument, ResourceExhausted
 
 
-class CpuInstance:
-    """Follows the plan for every batch."""
+class Worker:
+    """One instance's program, and how a call of it is made and fails."""
 
     def __init__(self, plan: Plan, program: Program, settings: Settings, slot: Mapping[str, Any]) -> None:
         self._plan, self._program, self._settings = plan, program, settings
@@ -35,41 +35,35 @@ class CpuInstance:
         self._thread = 0  # whose thread count is set
         self._names = plan.names
 
-    def execute(self, batch: Batch) -> None:
-        self.begin(batch)
-        with self.mode():
-            values = self.values(batch)
-            try:
-                results = self._program.call(values, self._names)
-            except ArgosyError:
-                raise
-            except Exception as error:  # whatever the program's operators raise
-                raise self.failed(error, values) from None
-            self._give(batch, self._plan.pick(results))
-
-    def begin(self, batch: Batch) -> None:
+    def begin(self, rows: int) -> None:
         """Raises Internal for a batch over the limit; makes the thread PyTorch's as the model wants it."""
-        if 0 < self._plan.max_rows < batch.rows:
-            raise Internal(f"batch size {batch.rows} for '{self._name}', max allowed is {self._plan.max_rows}")
+        if 0 < self._plan.max_rows < rows:
+            raise Internal(f"batch size {rows} for '{self._name}', max allowed is {self._plan.max_rows}")
         if self._thread != threading.get_ident():
             self._own_thread()
-
-    def values(self, batch: Batch) -> list[Any]:
-        """One per argument, in host memory; None for an absent one."""
-        return [self._value(batch, place) for place in self._plan.inputs]
 
     def mode(self) -> AbstractContextManager[Any]:
         made: AbstractContextManager[Any] = torch.inference_mode() if self._settings.inference_mode else torch.no_grad()
         return made
 
-    def failed(self, error: Exception, values: list[Any]) -> Internal:
+    def call(self, values: list[Any]) -> list[Any]:
+        """The configured outputs. Raises the program's failure with what it was given."""
+        try:
+            return self._plan.pick(self._program.call(values, self._names))
+        except ArgosyError:
+            raise
+        except Exception as error:  # whatever the program's operators or the device raise
+            raise self.failed(error, values) from None
+
+    def failed(self, error: Exception, values: list[Any]) -> ArgosyError:
         """The program's own reason, and what it was given."""
         given = ", ".join(
             f"'{name}' {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
             for name, value in zip(self._names, values, strict=True)
             if isinstance(value, torch.Tensor)
         )
-        return Internal(f"model '{self._plan.model}': PyTorch execute failure with {given}: {problem_of(error)}")
+        kind = ResourceExhausted if isinstance(error, torch.OutOfMemoryError) else Internal
+        return kind(f"model '{self._plan.model}': PyTorch execute failure with {given}: {problem_of(error)}")
 
     def _own_thread(self) -> None:
         # A thread's first question copies the count that any thread set last: ask before setting it.
@@ -77,6 +71,19 @@ class CpuInstance:
         torch.set_num_threads(self._threads)
         torch._C._set_graph_executor_optimize(self._settings.optimized_execution)
         self._thread = threading.get_ident()
+
+
+class CpuInstance(Worker):
+    """Follows the plan for every batch, on host memory."""
+
+    def execute(self, batch: Batch) -> None:
+        self.begin(batch.rows)
+        with self.mode():
+            self._give(batch, self.call(self.values(batch)))
+
+    def values(self, batch: Batch) -> list[Any]:
+        """One per argument, in host memory; None for an absent one."""
+        return [self._value(batch, place) for place in self._plan.inputs]
 
     def _value(self, batch: Batch, place: InputPlace) -> Any:
         if place.input < 0:
