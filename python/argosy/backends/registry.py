@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
 from argosy.backends.contract import Backend
 from argosy.config import Inspector
@@ -116,3 +116,15 @@ class Inspectors(Mapping[str, Inspector]):
 
     def __len__(self) -> int:
         return 0
+
+
+def cpu_only_backends(installed: Callable[[str], object] = distribution) -> tuple[str, ...]:
+    """Backends that run on no GPU with the packages that are installed; nothing is imported.
+
+    A GPU is then not where their models go by themselves, though KIND_GPU still asks for it, and is told why not.
+    """
+    try:
+        installed("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return ("identity", "onnxruntime")
+    return ("identity",)

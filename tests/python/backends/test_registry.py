@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from argosy.backends import BackendRegistry
+from argosy.backends import BackendRegistry, cpu_only_backends
 from argosy.errors import InvalidArgument, NotFound
 
 
@@ -73,3 +74,11 @@ def test_a_package_that_does_not_work_is_named(package: Path, name: str, text: s
     with pytest.raises(InvalidArgument, match=f"backend '{name}' .*{text}"):
         BackendRegistry(recorder).ensure(name)
     assert recorder.added == []
+
+
+def test_onnx_models_go_to_a_gpu_by_themselves_only_with_the_package_for_it() -> None:
+    def nothing(name: str) -> object:
+        raise PackageNotFoundError(name)
+
+    assert cpu_only_backends(nothing) == ("identity", "onnxruntime")
+    assert cpu_only_backends(lambda name: name) == ("identity",)
