@@ -18,12 +18,19 @@ class Runtime:
     """The functions of cuda.bindings.runtime that are used; device memory is host memory, poisoned."""
 
     cudaError_t = SimpleNamespace(cudaSuccess=0, cudaErrorMemoryAllocation=2)
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
     cudaStreamNonBlocking, cudaEventBlockingSync, cudaEventDisableTiming = 1, 1, 2
 
     def __init__(self, limit: int = 1 << 20) -> None:
         self.limit, self.memory, self.pending = limit, {}, []  # type: ignore[var-annotated]
         self.devices: list[int] = []
+        self.capturing: list[Callable[[], None]] | None = None
+        self.graphs, self.launches = 0, 0
+
+    def give(self, work: Callable[[], None]) -> None:
+        """To the stream: into the graph while it captures."""
+        (self.pending if self.capturing is None else self.capturing).append(work)
 
     def cudaGetDeviceCount(self) -> tuple[int, int]:
         return 0, 1
@@ -33,6 +40,7 @@ class Runtime:
         return (0,)
 
     def cudaMalloc(self, size: int) -> tuple[int, int]:
+        assert self.capturing is None, "a graph cannot hold an allocation"
         if size > self.limit:
             return 2, 0
         block = (ctypes.c_ubyte * size)(*b"\xee" * size)
@@ -50,7 +58,7 @@ class Runtime:
         return 0, 9
 
     def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:
-        self.pending.append(lambda: ctypes.memmove(target, source, size))
+        self.give(lambda: ctypes.memmove(target, source, size) and None)
         return (0,)
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[int]:
@@ -66,6 +74,34 @@ class Runtime:
 
     cudaStreamDestroy = cudaEventDestroy
 
+    def cudaStreamSynchronize(self, stream: int) -> tuple[int]:
+        assert self.capturing is None, "a graph cannot hold a wait"
+        return self.cudaEventSynchronize(0)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:
+        self.capturing = []
+        return (0,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[int, Any]:
+        graph, self.capturing = self.capturing, None
+        return 0, graph
+
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[int, Any]:
+        self.graphs += 1
+        return 0, list(graph)
+
+    def cudaGraphLaunch(self, executable: Any, stream: int) -> tuple[int]:
+        self.launches += 1
+        self.pending.extend(executable)
+        return (0,)
+
+    def cudaGraphDestroy(self, graph: Any) -> tuple[int]:
+        return (0,)
+
+    def cudaGraphExecDestroy(self, executable: Any) -> tuple[int]:
+        self.graphs -= 1
+        return (0,)
+
     def cudaGetErrorString(self, error: int) -> tuple[int, bytes]:
         return 0, {2: b"out of memory"}.get(error, b"unknown")
 
@@ -80,11 +116,14 @@ TENSORRT = SimpleNamespace(
 
 
 class Context:
-    """Doubles "x" [rows, n] FP32 into "y"; remembers which profiles it was given."""
+    """Doubles "x" [rows, n] FP32 into "y"; remembers which profiles it was given.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime, self.profiles = runtime, []  # type: ignore[var-annotated]
-        self.fails = False
+    `tells`: whether y's shape is known before the run.
+    """
+
+    def __init__(self, runtime: Runtime, *, tells: bool = False) -> None:
+        self.runtime, self.tells, self.profiles = runtime, tells, []  # type: ignore[var-annotated]
+        self.fails, self.addresses = False, {}  # type: ignore[var-annotated]
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self.profiles.append(profile)
@@ -94,20 +133,25 @@ class Context:
         self.allocator = allocator
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self.shape = shape
+        self.shape = tuple(shape)
         return True
 
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.shape if self.tells or name == "x" else (-1, *self.shape[1:])
+
     def set_tensor_address(self, name: str, address: int) -> bool:
-        self.address = address
+        self.addresses[name] = address
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
         if self.fails:
             return False
         count = int(np.prod(self.shape))
-        target = self.allocator.reallocate_output_async("y", 0, count * 4, 256, stream)
-        self.allocator.notify_shape("y", self.shape)
-        self.runtime.pending.append(self._doubled(self.address, target, count))
+        target = self.addresses.get("y")
+        if target is None:
+            target = self.allocator.reallocate_output_async("y", 0, count * 4, 256, stream)
+            self.allocator.notify_shape("y", self.shape)
+        self.runtime.give(self._doubled(self.addresses["x"], target, count))
         return True
 
     @staticmethod
@@ -124,17 +168,26 @@ class Context:
 class Engine:
     num_io_tensors = 2
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.context = Context(runtime)
+    def __init__(self, runtime: Runtime, *, tells: bool = False) -> None:
+        self.runtime, self.tells = runtime, tells
+        self.contexts: list[Context] = []
+
+    @property
+    def context(self) -> Context:
+        return self.contexts[0]
 
     def create_execution_context(self) -> Context:
-        return self.context
+        self.contexts.append(Context(self.runtime, tells=self.tells))
+        return self.contexts[-1]
 
     def get_tensor_name(self, at: int) -> str:
         return "xy"[at]
 
     def get_tensor_mode(self, name: str) -> str:
         return "input" if name == "x" else "output"
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return SimpleNamespace(itemsize=4)
 
 
 class Batch:

@@ -261,7 +261,8 @@ def instance(runtime: simulated.Runtime, profiles: list[Profile]) -> tuple[Tenso
     tensors = {"inputs": [{"name": "x", "dtype": "FP32"}], "outputs": [{"name": "y", "dtype": "FP32"}]}
     spec = {"name": "double", "max_batch_size": 8, **tensors}
     slot = {"name": "double_0", "device": 3}
-    return TensorRtInstance(simulated.TENSORRT, runtime, engine, profiles, spec, slot, ()), engine.context
+    made = TensorRtInstance(simulated.TENSORRT, runtime, engine, profiles, spec, slot, ())
+    return made, engine.context
 
 
 def test_batches_of_all_sizes_come_back_doubled_on_the_profile_that_fits() -> None:

@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from argosy.backends.graph_sizes import graph_specs
+from argosy.backends.placement import placement_of
 from argosy.backends.tensorrt.cache import BuildIdentity, CacheDirectory, digest_of
 from argosy.backends.tensorrt.cuda import checked, cuda_runtime, gpu_name
+from argosy.backends.tensorrt.device import DeviceInstance, shapes_follow_inputs
 from argosy.backends.tensorrt.engine import OnnxSource, make_logger, profiles_of, signature_of
 from argosy.backends.tensorrt.flavour import Flavour, find_flavour
 from argosy.backends.tensorrt.instance import TensorRtInstance
@@ -55,8 +58,7 @@ class TensorRtBackend:
                 'serve the ONNX file with backend: "onnxruntime" there'
             )
         settings = settings_from({"trt_engine_cache_path": self._cache, **spec["parameters"]})
-        if spec["parameters"].get(CUDA_GRAPHS):
-            _log.warning("model '%s': CUDA graphs of TensorRT engines are not used yet", spec["name"])
+        graph_specs(spec["name"], spec["max_batch_size"], spec["parameters"])  # a bad one fails before a build
         model = _Model(self, spec, settings, artifact)
         engine = model.engine_on(int(slot["device"]))
         problem = mismatch(spec, signature_of(self._tools()[0].module, engine, str(artifact)))
@@ -94,9 +96,19 @@ class TensorRtBackend:
 
     def instance(
         self, engine: Any, spec: Mapping[str, Any], slot: Mapping[str, Any], allowed: tuple[int, ...]
-    ) -> TensorRtInstance:
-        trt = self._tools()[0].module
-        return TensorRtInstance(trt, cuda_runtime(), engine, profiles_of(trt, engine), spec, slot, allowed)
+    ) -> TensorRtInstance | DeviceInstance:
+        """One that enqueues, unless an output's size is known only after a run."""
+        trt, runtime = self._tools()[0].module, cuda_runtime()
+        profiles, placement = profiles_of(trt, engine), placement_of(slot)
+        graphs = graph_specs(spec["name"], spec["max_batch_size"], spec["parameters"])
+        if placement is not None and shapes_follow_inputs(trt, engine, profiles, allowed, placement.stream):
+            return DeviceInstance(trt, runtime, engine, profiles, spec, slot, allowed, placement, graphs)
+        if graphs:
+            raise Unsupported(
+                f"model '{spec['name']}', {CUDA_GRAPHS}: an output's size is known only after a run; remove "
+                "optimization { cuda }"
+            )
+        return TensorRtInstance(trt, runtime, engine, profiles, spec, slot, allowed)
 
     def _tools(self) -> tuple[Flavour, Any]:
         with self._lock:
@@ -136,7 +148,7 @@ class _Model:
                 )
             return self._engines[device]
 
-    def make_instance(self, slot: Mapping[str, Any]) -> TensorRtInstance:
+    def make_instance(self, slot: Mapping[str, Any]) -> TensorRtInstance | DeviceInstance:
         group = str(slot["name"]).rpartition("_")[0]
         allowed = self._settings.group_profiles.get(group, ())
         return self._backend.instance(self.engine_on(int(slot["device"])), self._spec, slot, allowed)

@@ -1,7 +1,8 @@
-"""One worker of an engine: an execution context with a stream and device memory of its own.
+"""A worker for engines with outputs whose size only a run tells: a stream and device memory of its own.
 
 Bytes go from where they were received to the device and results into the memory that
-the responses are cut from, ordered by the stream; the host waits once per batch.
+the responses are cut from, ordered by the stream; the host waits for the run, because
+what to copy back is known only then. Other engines run as `device.DeviceInstance`.
 
 Thread: execute() and close() on the instance's own; a context is never in two threads.
 """
@@ -13,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argosy.backends.contract import Batch
+from argosy.backends.placement import ELEMENT_BYTES
 from argosy.backends.tensorrt.cuda import DeviceBuffer, Stream, checked
 from argosy.backends.tensorrt.profiles import Profile, Shape, choose
 from argosy.errors import Internal
-
-_BYTES = {"FP32": 4, "FP16": 2, "BF16": 2, "INT8": 1, "UINT8": 1, "INT32": 4, "INT64": 8, "BOOL": 1}
 
 
 class TensorRtInstance:
@@ -59,7 +59,7 @@ class TensorRtInstance:
         self._select(choose(self._profiles, {name: shape for name, _, shape in places}, self._allowed))
         try:
             for (name, address, shape), (_, dtype) in zip(places, self._inputs, strict=True):
-                size = math.prod(shape) * _BYTES[dtype]
+                size = math.prod(shape) * ELEMENT_BYTES[dtype]
                 target = self._buffers[name].at_least(size)
                 self._stream.to_device(target, address, size)
                 if not (self._context.set_input_shape(name, shape) and self._context.set_tensor_address(name, target)):
@@ -100,7 +100,9 @@ class TensorRtInstance:
             memory = self._results[name]
             shape = memory.shape
             self._stream.to_host(
-                batch.allocate_output(name, dtype, shape), memory.buffer.address, math.prod(shape) * _BYTES[dtype]
+                batch.allocate_output(name, dtype, shape),
+                memory.buffer.address,
+                math.prod(shape) * ELEMENT_BYTES[dtype],
             )
         self._stream.wait()
 
