@@ -2,13 +2,23 @@
 # Builds the GPU checks and benchmarks with nvcc and a C++20 compiler alone (no network,
 # no CMake), runs them, and writes what came out into $OUT (build/gpu/results):
 #   check.txt, sanitizer.txt, bench.jsonl, machine.txt
-# Usage: bench/gpu/run.sh [--build-only | --quick]
+# Then bench/gpu/server.sh does the same for the whole server and its backends.
+# Usage: bench/gpu/run.sh [--build-only | --quick] [--native | --server]
+#   --native, --server: only that half, where one command may not last long enough
 # Without a GPU each program says so and the script succeeds; REQUIRE_GPU=1 makes that a
 # failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-mode=${1:-}
+mode= half=both
+for word in "$@"; do
+  case $word in
+    --build-only | --quick) mode=$word ;;
+    --native | --server) half=${word#--} ;;
+    *) echo "bench/gpu/run.sh: unknown word '$word'" >&2; exit 2 ;;
+  esac
+done
+[ "$half" = server ] && exec bench/gpu/server.sh $mode
 build=${BUILD:-build/gpu}
 out=${OUT:-$build/results}
 cxx=${CXX:-g++}
@@ -58,7 +68,10 @@ link() {
 link argosy_gpu_check "${checks[@]}"
 link argosy_gpu_bench "${benches[@]}"
 echo "built $build/argosy_gpu_check and $build/argosy_gpu_bench"
-[ "$mode" = --build-only ] && exit 0
+if [ "$mode" = --build-only ]; then
+  [ "$half" = native ] || bench/gpu/server.sh --build-only
+  exit 0
+fi
 
 {
   date -u +%Y-%m-%dT%H:%M:%SZ
@@ -86,4 +99,5 @@ fi
 bench_flags=()
 [ "$mode" = --quick ] && bench_flags=(--quick)
 "$build/argosy_gpu_bench" "${bench_flags[@]}" | tee "$out/bench.jsonl" || failed=1
+[ "$half" = native ] || bench/gpu/server.sh $mode || failed=1
 exit $failed

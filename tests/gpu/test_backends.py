@@ -1,19 +1,21 @@
-"""PyTorch and TensorRT instances on a real GPU, without a server, against the CPU: pytest tests/gpu"""
+"""The backends on a real GPU, through the whole server, against the bare frameworks: pytest tests/gpu"""
 
 from __future__ import annotations
 
 import sys
-import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import argosy
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'argosy[torch]'")
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from argosy.backends.torch.backend import TorchBackend  # noqa: E402
 from serving import torch_programs as programs  # noqa: E402
+from serving.models import DTYPES  # noqa: E402
 
 sys.path.pop(0)
 pytestmark = [
@@ -22,99 +24,130 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
+GRAPHS = "optimization { cuda { graphs: true } }\n"
 
 
-class Batch:
-    """One batch over arrays, with outputs in memory of its own."""
-
-    def __init__(self, *arrays: np.ndarray) -> None:
-        self.arrays, self.rows, self.wanted = arrays, len(arrays[0]), [True] * 2
-        self.outputs: dict[str, np.ndarray] = {}
-
-    def input(self, index: int) -> np.ndarray:
-        return self.arrays[index]
-
-    def input_memory(self, index: int) -> tuple[int, tuple[int, ...]]:
-        return self.arrays[index].ctypes.data, self.arrays[index].shape
-
-    def set_output(self, name: str, array: np.ndarray) -> None:
-        self.outputs[name] = array
-
-    def allocate_output(self, name: str, dtype: str, shape: tuple[int, ...]) -> int:
-        self.outputs[name] = np.full(shape, np.nan, np.float32)
-        return self.outputs[name].ctypes.data
+def tensors(kind: str, *given: tuple[str, str, list[int]]) -> str:
+    return "".join(
+        f'{kind} {{ name: "{name}" data_type: {DTYPES[dtype][0]} dims: {dims} }}\n' for name, dtype, dims in given
+    )
 
 
-def tensor(name: str, *dims: int, dtype: str = "FP32") -> dict[str, Any]:
-    return {"name": name, "dtype": dtype, "dims": list(dims), "reshape": None, "optional": False}
+def write(root: Path, backend: str, *parts: str, count: int = 2, rows: int = 8) -> Path:
+    """A model "m" on the GPU; returns the folder of its version."""
+    (root / "m" / "1").mkdir(parents=True)
+    text = f'backend: "{backend}"\nmax_batch_size: {rows}\ndynamic_batching {{ }}\n' + "".join(parts)
+    (root / "m" / "config.pbtxt").write_text(text + f"instance_group {{ kind: KIND_GPU count: {count} }}\n")
+    return root / "m" / "1"
 
 
-def spec(path: Path, inputs: list[Any], outputs: list[Any], **parameters: str) -> dict[str, Any]:
-    tensors = {"inputs": inputs, "outputs": outputs, "parameters": parameters}
-    return {"name": "m", "path": str(path.parent), "artifact": path.name, "max_batch_size": 8, **tensors}
+def ask_all(root: Path, requests: list[dict[str, np.ndarray]]) -> list[Any]:
+    """All at once, so that they are batched together in every way."""
+    with argosy.Server(root) as server:
+        futures: list[Future[Any]] = [server.submit("m", inputs) for inputs in requests]
+        return [future.result(90) for future in futures]
 
 
-def slot(index: int = 0) -> dict[str, Any]:
-    return {"name": f"m_{index}", "kind": "gpu", "device": 0, "index": index, "instances": 4, "cpu_threads": 1}
+def batches(
+    *makers: Callable[[np.random.Generator, int], np.ndarray], count: int = 300
+) -> list[tuple[np.ndarray, ...]]:
+    source = np.random.default_rng(17)
+    return [tuple(make(source, 1 + int(source.integers(8))) for make in makers) for _ in range(count)]
 
 
-def scores(path: Path, **parameters: str) -> Any:
-    programs.exported_scores(path)
-    inputs = [tensor("x", 4), tensor("mask", 1)]
-    best = {**tensor("best", 1, dtype="INT64"), "reshape": []}
-    return TorchBackend().load(spec(path, inputs, [tensor("scores", 3), best], **parameters), slot())
+@pytest.mark.parametrize("more", ["", GRAPHS], ids=["eager", "graphs"])
+def test_torchscript_gives_what_the_cpu_gives(tmp_path: Path, more: str) -> None:
+    folder = write(
+        tmp_path,
+        "pytorch",
+        tensors("input", ("a", "FP32", [4]), ("b", "FP32", [4])),
+        tensors("output", ("s", "FP32", [4]), ("d", "FP32", [4])),
+        more,
+    )
+    programs.script(programs.AddSub(), folder / "model.pt")
+    given = batches(lambda source, rows: source.random((rows, 8), np.float32))
+    requests = [{"a": x[:, :4].copy(), "b": x[:, 4:].copy()} for (x,) in given]
+    for request, answer in zip(requests, ask_all(tmp_path, requests), strict=True):
+        np.testing.assert_array_equal(answer["s"], request["a"] + request["b"])
+        np.testing.assert_array_equal(answer["d"], request["a"] - request["b"])
 
 
-def check(instance: Any, rows: int, seed: int) -> None:
-    x = np.random.default_rng(seed).random((rows, 4), np.float32)
-    batch = Batch(x, np.ones((rows, 1), np.float32))
-    instance.execute(batch)
+@pytest.mark.parametrize("more", ["", GRAPHS], ids=["eager", "graphs"])
+def test_exported_programs_give_what_the_cpu_gives(tmp_path: Path, more: str) -> None:
+    folder = write(
+        tmp_path,
+        "pytorch",
+        tensors("input", ("x", "FP32", [4]), ("mask", "FP32", [1])),
+        tensors("output", ("scores", "FP32", [3])),
+        more,
+    )
+    programs.exported_scores(folder / "model.pt2")
+    given = [x for (x,) in batches(lambda source, rows: source.random((rows, 4), np.float32))]
+    requests = [{"x": x, "mask": np.ones((len(x), 1), np.float32)} for x in given]
     with torch.inference_mode():
-        expected = programs.Scores().eval()(torch.from_numpy(x), torch.ones(rows, 1))
-    np.testing.assert_allclose(batch.outputs["scores"], expected["scores"].numpy(), rtol=1e-3, atol=1e-4)
-    assert batch.outputs["best"].shape == (rows,)
+        module = programs.Scores().eval()
+        expected = [module(torch.from_numpy(x), torch.ones(len(x), 1))["scores"].numpy() for x in given]
+    for answer, right in zip(ask_all(tmp_path, requests), expected, strict=True):
+        np.testing.assert_allclose(answer["scores"], right, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"optimization.cuda.graphs": "1"}], ids=["eager", "graphs"])
-def test_batches_of_all_sizes_are_those_of_the_cpu(tmp_path: Path, parameters: dict[str, str]) -> None:
-    instance = scores(tmp_path / "model.pt2", **parameters).make_instance(slot())
-    for seed, rows in enumerate((1, 8, 3, 5, 2, 8, 7, 1)):
-        check(instance, rows, seed)
+def test_a_result_that_is_its_input_comes_back_whole(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, "pytorch", tensors("input", ("x", "BF16", [64])), tensors("output", ("y", "BF16", [64])), count=4
+    )
+    programs.script(programs.Same(), folder / "model.pt")
+    given = batches(lambda source, rows: source.integers(0, 1 << 15, (rows, 64)).astype(np.uint16))
+    for (x,), answer in zip(given, ask_all(tmp_path, [{"x": x} for (x,) in given]), strict=True):
+        np.testing.assert_array_equal(answer["y"], x)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"optimization.cuda.graphs": "1"}], ids=["eager", "graphs"])
-def test_streams_of_several_instances_do_not_mix(tmp_path: Path, parameters: dict[str, str]) -> None:
-    model = scores(tmp_path / "model.pt2", **parameters)
-    failures: list[BaseException] = []
-
-    def work(index: int) -> None:
-        try:
-            instance = model.make_instance(slot(index))
-            for turn in range(200):
-                check(instance, 1 + (turn + index) % 8, 1000 * index + turn)
-        except BaseException as error:
-            failures.append(error)
-
-    workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not failures
+def test_state_stays_in_order_on_its_stream(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, "pytorch", tensors("input", ("x", "FP32", [1])), tensors("output", ("y", "FP32", [1])), count=1
+    )
+    programs.script(programs.Counts(), folder / "model.pt")
+    answers = ask_all(tmp_path, [{"x": np.zeros((1, 1), np.float32)} for _ in range(200)])
+    seen = [float(answer["y"][0, 0]) for answer in answers]
+    assert seen == sorted(seen) and seen[-1] == 200
 
 
-def test_torchscript_runs_on_the_gpu(tmp_path: Path) -> None:
-    path = programs.script(programs.AddSub(), tmp_path / "model.pt")
-    model = TorchBackend().load(spec(path, [tensor("a", 4), tensor("b", 4)], [tensor("s", 4), tensor("d", 4)]), slot())
-    a, b = (np.random.default_rng(seed).random((3, 4), np.float32) for seed in (1, 2))
-    batch = Batch(a, b)
-    model.make_instance(slot()).execute(batch)
-    np.testing.assert_array_equal(batch.outputs["s"], a + b)
-    np.testing.assert_array_equal(batch.outputs["d"], a - b)
+def test_strings_and_their_tensors_meet_on_the_gpu(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        "pytorch",
+        tensors("input", ("texts", "BYTES", [1]), ("repeat", "FP32", [1])),
+        tensors("output", ("upper", "BYTES", [1]), ("times", "FP32", [1])),
+        count=1,
+    )
+    programs.script(programs.Texts(), folder / "model.pt")
+    request = {"texts": np.array([[b"ab"]], dtype=object), "repeat": np.ones((1, 1), np.float32)}
+    (answer,) = ask_all(tmp_path, [request])
+    assert answer["upper"].tolist() == [[b"AB"]] and answer["times"].tolist() == [[1.0]]
 
 
-def test_an_onnx_file_is_built_cached_and_run_by_tensorrt(tmp_path: Path) -> None:
-    from argosy.backends.tensorrt import TensorRtBackend
+@pytest.mark.parametrize("graph", ["", 'parameters { key: "enable_cuda_graph" value: "1" }'], ids=["eager", "graphs"])
+def test_onnx_runtime_gives_what_numpy_gives(tmp_path: Path, graph: str) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        pytest.skip("this ONNX Runtime has no CUDA provider: pip install 'argosy[onnx-gpu]'")
+    from serving.models import onnx_scale
+
+    accelerator = f'gpu_execution_accelerator [ {{ name: "cuda" {graph} }} ]'
+    folder = write(
+        tmp_path,
+        "onnxruntime",
+        tensors("input", ("x", "FP32", [4])),
+        tensors("output", ("y", "FP32", [4])),
+        f"optimization {{ execution_accelerators {{ {accelerator} }} }}\n",
+    )
+    (folder / "model.onnx").write_bytes(onnx_scale(2.0).SerializeToString())
+    given = batches(lambda source, rows: source.random((rows, 4), np.float32))
+    for (x,), answer in zip(given, ask_all(tmp_path, [{"x": x} for (x,) in given]), strict=True):
+        np.testing.assert_allclose(answer["y"], 2 * x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("more", ["", GRAPHS], ids=["eager", "graphs"])
+def test_tensorrt_builds_an_onnx_file_and_gives_what_numpy_gives(tmp_path: Path, more: str) -> None:
     from argosy.backends.tensorrt.flavour import find_flavour
     from argosy.errors import InvalidArgument
     from serving.models import onnx_scale
@@ -125,15 +158,31 @@ def test_an_onnx_file_is_built_cached_and_run_by_tensorrt(tmp_path: Path) -> Non
     except InvalidArgument as error:
         pytest.skip(error.message)
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_scale(2.0).SerializeToString())
-    config = spec(path, [tensor("x", 4)], [tensor("y", 4)], trt_engine_cache_path=str(tmp_path / "cache"))
+    cache = tmp_path / "cache"
+    folder = write(
+        tmp_path / "models",
+        "tensorrt",
+        'default_model_filename: "model.onnx"\n',
+        tensors("input", ("x", "FP32", [4])),
+        tensors("output", ("y", "FP32", [4])),
+        more,
+        f'parameters {{ key: "trt_engine_cache_path" value {{ string_value: "{cache}" }} }}\n',
+    )
+    (folder / "model.onnx").write_bytes(onnx_scale(2.0).SerializeToString())
+    given = batches(lambda source, rows: source.random((rows, 4), np.float32))
     for _ in range(2):  # the second time from the cache
-        instance = TensorRtBackend().load(config, slot()).make_instance(slot())
-        for rows in (1, 8, 3):
-            batch = Batch(np.random.default_rng(rows).random((rows, 4), np.float32))
-            batch.wanted = [True]
-            instance.execute(batch)
-            np.testing.assert_allclose(batch.outputs["y"], 2 * batch.arrays[0], rtol=1e-3)
-        instance.close()
-    assert [one.suffix for one in (tmp_path / "cache").iterdir()].count(".plan") == 1
+        for (x,), answer in zip(given, ask_all(tmp_path / "models", [{"x": x} for (x,) in given]), strict=True):
+            np.testing.assert_allclose(answer["y"], 2 * x, rtol=1e-3)
+    assert [one.suffix for one in cache.iterdir()].count(".plan") == 1
+
+
+def test_the_gpu_is_on_the_metrics_page(tmp_path: Path) -> None:
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed: pip install 'argosy[gpu]'")
+    from argosy.gpu_metrics import NoGpuMetrics, Nvml, lines_of
+
+    try:
+        readings = Nvml(visible="0").read()
+    except NoGpuMetrics as reason:
+        pytest.skip(str(reason))
+    names = {name for name, *_ in lines_of(readings, {})}
+    assert {"nv_gpu_memory_total_bytes", "nv_gpu_memory_used_bytes", "nv_gpu_utilization"} <= names
