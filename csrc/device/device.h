@@ -13,6 +13,7 @@
 //
 // Thread: Device and Event any. A Stream belongs to one thread at a time.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,14 @@ struct Properties {
 struct MemoryInfo {
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;
+};
+
+// What a process gives others of an allocation of its own; a cudaIpcMemHandle_t on CUDA.
+using IpcHandle = std::array<std::byte, 64>;
+
+struct IpcMemory {
+  std::byte* data = nullptr;
+  std::size_t size = 0;  // of the whole allocation
 };
 
 class Event {
@@ -81,6 +90,12 @@ class Device {
   virtual Result<std::byte*> allocate(MemoryKind kind, std::size_t bytes) = 0;
   // Nothing enqueued may still use it.
   virtual void release(MemoryKind kind, std::byte* block) = 0;
+
+  // Device memory that another process allocated, until close_ipc(), once for each open.
+  // unsupported: the device has no such memory. invalid_argument: no handle of its kind.
+  virtual Result<IpcMemory> open_ipc(const IpcHandle& handle);
+  // Nothing enqueued may still use it.
+  virtual void close_ipc(std::byte* data);
 
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   virtual Result<EventPtr> make_event() = 0;

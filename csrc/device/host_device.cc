@@ -75,6 +75,12 @@ class HostDevice final : public Device {
 
 }  // namespace
 
+Result<IpcMemory> Device::open_ipc(const IpcHandle&) {
+  return unsupported("device '" + properties().name + "' cannot open memory of other processes");
+}
+
+void Device::close_ipc(std::byte*) {}
+
 DevicePtr host_device() {
   static const DevicePtr device = std::make_shared<HostDevice>();
   return device;

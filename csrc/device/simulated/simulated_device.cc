@@ -171,7 +171,7 @@ Result<std::byte*> SimulatedDevice::allocate(MemoryKind kind, std::size_t bytes)
 void SimulatedDevice::release(MemoryKind kind, std::byte* block) {
   auto heap = heap_.lock();
   const auto found = heap->live.find(block);
-  if (found == heap->live.end() || found->second.kind != kind) {
+  if (found == heap->live.end() || found->second.kind != kind || found->second.opens > 0) {
     violations_.lock()->push_back(std::string("release of ") + name_of(kind) + " memory that was not allocated");
     return;
   }
