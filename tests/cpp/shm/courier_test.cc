@@ -1,0 +1,113 @@
+#include "shm/courier.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <latch>
+#include <numeric>
+#include <vector>
+
+#include "device/simulated/simulated_device.h"
+
+namespace argosy::shm {
+namespace {
+
+using device::MemoryKind;
+using device::Place;
+using device::SimulatedDevice;
+
+std::vector<std::byte> pattern(std::size_t size) {
+  std::vector<std::byte> out(size);
+  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<std::byte>(i * 31 + i / 251);
+  return out;
+}
+
+device::Memory on_host(const std::vector<std::byte>& bytes) { return Bytes(nullptr, bytes.data(), bytes.size()); }
+
+// Larger than the pinned block, so that it is used again.
+TEST(DeviceCopies, BringBytesThereAndBack) {
+  constexpr std::size_t kSize = (std::size_t{9} << 20) + 13;
+  const auto gpu = SimulatedDevice::make({.ordinal = 2});
+  std::byte* const there = *gpu->allocate(MemoryKind::device, kSize);
+  std::byte* const beside = *gpu->allocate(MemoryKind::device, kSize);
+  const auto bytes = pattern(kSize);
+  std::vector<std::byte> back(kSize);
+  {
+    DeviceCopies copies;
+    ASSERT_TRUE(copies.copy(there, gpu->place(), on_host(bytes), gpu).ok());
+    ASSERT_TRUE(copies.copy(beside, gpu->place(), {nullptr, there, kSize, gpu->place()}, gpu).ok());
+    ASSERT_TRUE(copies.copy(back.data(), {}, {nullptr, beside, kSize, gpu->place()}, gpu).ok());
+  }
+  EXPECT_EQ(back, bytes);
+  EXPECT_TRUE(gpu->violations().empty());
+}
+
+TEST(DeviceCopies, MoveHostBytesThatOverlap) {
+  auto bytes = pattern(100);
+  const auto before = bytes;
+  DeviceCopies copies;
+  ASSERT_TRUE(copies.copy(bytes.data() + 10, {}, device::Memory(Bytes(nullptr, bytes.data(), 90)), nullptr).ok());
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + 90, bytes.begin() + 10));
+}
+
+TEST(DeviceCopies, RefuseWhatLiesOnAnotherGpu) {
+  const auto gpu = SimulatedDevice::make({.ordinal = 0});
+  std::byte* const there = *gpu->allocate(MemoryKind::device, 8);
+  std::byte here[8];
+  DeviceCopies copies;
+  const device::Memory elsewhere(nullptr, there, 8, Place{MemoryKind::device, 1});
+  EXPECT_EQ(copies.copy(here, {}, elsewhere, gpu).code(), StatusCode::unsupported);
+  EXPECT_EQ(copies.copy(here, {}, elsewhere, nullptr).code(), StatusCode::unsupported);
+  EXPECT_EQ(copies.copy(there, {MemoryKind::device, 1}, device::Memory(Bytes(nullptr, here, 8)), gpu).code(),
+            StatusCode::unsupported);
+}
+
+TEST(DeviceCopies, TellOfADeviceInTrouble) {
+  const auto gpu = SimulatedDevice::make();
+  std::byte* const there = *gpu->allocate(MemoryKind::device, 8);
+  std::byte here[8];
+  DeviceCopies copies;
+  const device::Memory memory(nullptr, there, 8, gpu->place());
+  gpu->set_fail_one_in(1);
+  EXPECT_EQ(copies.copy(here, {}, memory, gpu).code(), StatusCode::internal);
+  gpu->set_fail_one_in(0);
+  EXPECT_TRUE(copies.copy(here, {}, memory, gpu).ok());
+}
+
+struct Note final : Courier::Job {
+  Note(std::vector<int>& to, int n, std::latch& d) : notes(to), number(n), done(d) {}
+  void run(DeviceCopies&) override {
+    notes.push_back(number);
+    done.count_down();
+  }
+  std::vector<int>& notes;
+  const int number;
+  std::latch& done;
+};
+
+TEST(Courier, RunsJobsInTheOrderInWhichTheyCame) {
+  std::vector<int> notes, expected(100);
+  std::iota(expected.begin(), expected.end(), 0);
+  std::latch done(100);
+  Courier courier;
+  for (int i = 0; i < 100; ++i) courier.post(std::make_unique<Note>(notes, i, done));
+  done.wait();
+  courier.stop();
+  EXPECT_EQ(notes, expected);
+}
+
+TEST(Courier, LosesNothingWhenItStops) {
+  std::vector<int> notes;
+  std::latch done(3);
+  Courier courier;
+  courier.post(std::make_unique<Note>(notes, 1, done));
+  courier.post(std::make_unique<Note>(notes, 2, done));
+  courier.stop();
+  courier.stop();
+  EXPECT_EQ(notes, (std::vector<int>{1, 2}));
+  courier.post(std::make_unique<Note>(notes, 3, done));  // here, at once
+  EXPECT_EQ(notes, (std::vector<int>{1, 2, 3}));
+}
+
+}  // namespace
+}  // namespace argosy::shm
