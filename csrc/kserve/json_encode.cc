@@ -10,12 +10,16 @@
 namespace argosy::kserve {
 namespace {
 
-// Does the tensor go behind the JSON, as bytes?
-bool is_binary(const PlannedOutput& output, const OutputPlan& plan) {
-  return output.wanted != nullptr ? output.wanted->binary : plan.binary_default;
+// In the JSON, behind it, or in the client's own memory.
+enum class Form : std::uint8_t { json, binary, elsewhere };
+
+Form form_of(const PlannedOutput& output, const OutputPlan& plan) {
+  if (output.wanted == nullptr) return plan.binary_default ? Form::binary : Form::json;
+  if (output.wanted->in_region) return Form::elsewhere;
+  return output.wanted->binary ? Form::binary : Form::json;
 }
 
-Status write_output(JsonWriter& writer, const tensor::Tensor& tensor, bool binary) {
+Status write_output(JsonWriter& writer, const tensor::Tensor& tensor, Form form) {
   writer.raw("{\"name\":");
   writer.string(tensor.name);
   writer.raw(",\"datatype\":\"");
@@ -25,7 +29,11 @@ Status write_output(JsonWriter& writer, const tensor::Tensor& tensor, bool binar
     if (i > 0) writer.put(',');
     writer.integer(tensor.shape[i]);
   }
-  if (binary) {
+  if (form == Form::elsewhere) {
+    writer.raw("]}");
+    return {};
+  }
+  if (form == Form::binary) {
     writer.raw("],\"parameters\":{\"binary_data_size\":");
     writer.integer(tensor.data.size());
     writer.raw("}}");
@@ -94,9 +102,9 @@ Result<HttpAnswer> encode_http_infer(const infer::Response& response, const Outp
     }
     if (!first) writer.put(',');
     first = false;
-    const bool binary = is_binary(output, plan);
-    if (binary) binary_bytes += output.tensor->data.size();
-    if (auto status = write_output(writer, *output.tensor, binary); !status.ok()) return status;
+    const Form form = form_of(output, plan);
+    if (form == Form::binary) binary_bytes += output.tensor->data.size();
+    if (auto status = write_output(writer, *output.tensor, form); !status.ok()) return status;
   }
   writer.raw("]}");
 
@@ -106,7 +114,7 @@ Result<HttpAnswer> encode_http_infer(const infer::Response& response, const Outp
   if (binary_bytes > 0) {
     answer.header_length = answer.body.size;
     for (const PlannedOutput& output : *planned) {
-      if (is_binary(output, plan)) answer.body.add(output.tensor->data.bytes());
+      if (form_of(output, plan) == Form::binary) answer.body.add(output.tensor->data.bytes());
     }
   }
   return answer;

@@ -11,9 +11,6 @@
 namespace argosy::kserve {
 namespace {
 
-constexpr std::string_view kNoSharedMemory =
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
-
 std::string of_limit(std::size_t max_bytes) {
   return std::to_string(max_bytes) + " bytes. Use --http-max-input-size to increase the limit.";
 }
@@ -30,12 +27,14 @@ struct Draft {
 
 class Decoder {
  public:
-  Decoder(const Bytes& body, std::size_t header_size, std::string_view model, const JsonLimits& limits, BytesPool& pool)
+  Decoder(const Bytes& body, std::size_t header_size, std::string_view model, const JsonLimits& limits, BytesPool& pool,
+          const shm::Regions* regions)
       : body_(body),
         header_size_(header_size),
         model_(model),
         limits_(limits),
         pool_(pool),
+        regions_(regions),
         reader_(body.view().substr(0, header_size)) {
     out_.request = std::make_unique<infer::Request>();
   }
@@ -81,7 +80,8 @@ class Decoder {
     while (reader_.next_element()) {
       Draft draft;
       if (!read_input(draft)) return false;
-      out_.request->bytes += draft.tensor.data.size();
+      // Memory of a region is the client's.
+      if (!draft.parameters.shared_memory.has_region) out_.request->bytes += draft.tensor.data.size();
       payloads_.push_back(draft.parameters.binary_data_size);
       out_.request->inputs.push_back(std::move(draft.tensor));
     }
@@ -140,7 +140,7 @@ class Decoder {
     draft.tensor.dtype = *draft.dtype;
     const TensorParameters& parameters = draft.parameters;
     const int sources =
-        int{draft.has_data} + int{parameters.binary_data_size.has_value()} + int{parameters.shared_memory};
+        int{draft.has_data} + int{parameters.binary_data_size.has_value()} + int{parameters.shared_memory.has_region};
     if (sources != 1) {
       std::string text =
           "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
@@ -149,19 +149,27 @@ class Decoder {
       text += "set";
       if (draft.has_data) text += " 'data'";
       if (parameters.binary_data_size) text += " 'binary_data_size'";
-      if (parameters.shared_memory) text += " 'shared_memory_region'";
+      if (parameters.shared_memory.has_region) text += " 'shared_memory_region'";
       return fail_input(draft, text);
     }
-    if (parameters.shared_memory) {
-      return reader_.fail(unsupported("input '" + draft.tensor.name + "': " + std::string(kNoSharedMemory)));
-    }
+    if (!refer(parameters.shared_memory, draft.tensor.name)) return false;
     if (!element_count(draft)) return false;
+    if (parameters.shared_memory.has_region) {
+      const Status taken =
+          take_region_input(regions_, parameters.shared_memory, draft.tensor, pool_, out_.regions, out_.request->bytes);
+      return taken.ok() || reader_.fail(taken);
+    }
     if (draft.data_at == nullptr) return true;
     const char* const after = reader_.cursor();
     reader_.move_to(draft.data_at);
     if (!read_data(draft)) return false;
     reader_.move_to(after);
     return true;
+  }
+
+  bool refer(const RegionReference& reference, std::string_view tensor) {
+    const Status checked = reference.check(tensor);
+    return checked.ok() || reader_.fail(checked);
   }
 
   bool fail_input(const Draft& draft, std::string text) {
@@ -243,14 +251,17 @@ class Decoder {
                                            std::to_string(out_.plan.outputs.size()) +
                                            "] has no member 'name', expected a string"));
     }
-    if (parameters.shared_memory && parameters.classification > 0) {
+    if (parameters.shared_memory.has_region && parameters.classification > 0) {
       return reader_.fail(invalid_argument("Output can't set both 'shared_memory_region' and 'classification'"));
     }
-    if (parameters.shared_memory && parameters.binary_data) {
+    if (parameters.shared_memory.has_region && parameters.binary_data) {
       return reader_.fail(invalid_argument("Output can't set both 'shared_memory_region' and 'binary_data'"));
     }
-    if (parameters.shared_memory) {
-      return reader_.fail(unsupported("output '" + output.name + "': " + std::string(kNoSharedMemory)));
+    if (!refer(parameters.shared_memory, output.name)) return false;
+    if (parameters.shared_memory.has_region) {
+      const Status taken = take_region_output(regions_, parameters.shared_memory, output.name, out_.regions);
+      if (!taken.ok()) return reader_.fail(taken);
+      output.in_region = true;
     }
     output.classification = parameters.classification;
     output.binary = parameters.binary_data;
@@ -291,6 +302,7 @@ class Decoder {
   const std::string_view model_;
   const JsonLimits& limits_;
   BytesPool& pool_;
+  const shm::Regions* const regions_;
   JsonReader reader_;
   Decoded out_;
   std::vector<std::optional<std::uint64_t>> payloads_;  // of each input
@@ -328,7 +340,8 @@ Result<Decoded> raw_request(const Bytes& body, const JsonLimits& limits) {
 }  // namespace
 
 Result<Decoded> decode_http_infer(const Bytes& body, std::optional<std::string_view> header_length,
-                                  std::string_view model_name, const JsonLimits& limits, BytesPool& pool) {
+                                  std::string_view model_name, const JsonLimits& limits, BytesPool& pool,
+                                  const shm::Regions* regions) {
   const auto header_size = header_size_of(header_length, body.size());
   if (!header_size.ok()) return header_size.status();
   if (*header_size == 0) return raw_request(body, limits);
@@ -336,7 +349,7 @@ Result<Decoded> decode_http_infer(const Bytes& body, std::optional<std::string_v
     return invalid_argument("request JSON size of " + std::to_string(*header_size) +
                             " bytes exceeds the maximum allowed input size of " + of_limit(limits.max_input_bytes));
   }
-  return Decoder(body, *header_size, model_name, limits, pool).run();
+  return Decoder(body, *header_size, model_name, limits, pool, regions).run();
 }
 
 }  // namespace argosy::kserve

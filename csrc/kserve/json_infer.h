@@ -31,9 +31,10 @@ struct JsonLimits {
 };
 
 // `header_length` is the text of Inference-Header-Content-Length, if it was sent.
-// `body` is decompressed.
+// `body` is decompressed. `regions`: what clients have registered; null: they may not.
 Result<Decoded> decode_http_infer(const Bytes& body, std::optional<std::string_view> header_length,
-                                  std::string_view model_name, const JsonLimits& limits, BytesPool& pool);
+                                  std::string_view model_name, const JsonLimits& limits, BytesPool& pool,
+                                  const shm::Regions* regions = nullptr);
 
 struct HttpAnswer {
   Gather body;

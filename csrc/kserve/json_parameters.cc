@@ -102,6 +102,7 @@ bool read_request_parameters(JsonReader& reader, infer::Request& request, bool& 
 }
 
 bool read_tensor_parameters(JsonReader& reader, TensorParameters& to) {
+  RegionReference& shm = to.shared_memory;
   reader.at("parameters");
   if (!reader.enter_object()) return false;
   std::string_view key;
@@ -116,11 +117,12 @@ bool read_tensor_parameters(JsonReader& reader, TensorParameters& to) {
       read_flag(reader, "binary_data", to.binary_data);
     } else if (key == "shared_memory_region") {
       reader.at("shared_memory_region");
-      to.shared_memory = reader.read_string(text);
+      shm.has_region = reader.read_string(text);
+      shm.region = text;
     } else if (key == "shared_memory_offset") {
-      read_unsigned(reader, "shared_memory_offset", number);
+      shm.has_offset = read_unsigned(reader, "shared_memory_offset", shm.offset);
     } else if (key == "shared_memory_byte_size") {
-      read_unsigned(reader, "shared_memory_byte_size", number);
+      shm.has_byte_size = read_unsigned(reader, "shared_memory_byte_size", shm.byte_size);
     } else {
       reader.skip();
     }

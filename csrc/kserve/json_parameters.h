@@ -10,6 +10,7 @@
 
 #include "infer/request.h"
 #include "kserve/json_reader.h"
+#include "kserve/shm_refs.h"
 
 namespace argosy::kserve {
 
@@ -24,7 +25,7 @@ struct TensorParameters {
   std::optional<std::uint64_t> binary_data_size;
   std::uint64_t classification = 0;
   bool binary_data = false;
-  bool shared_memory = false;
+  RegionReference shared_memory;
 };
 bool read_tensor_parameters(JsonReader& reader, TensorParameters& to);
 

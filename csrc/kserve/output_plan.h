@@ -1,7 +1,7 @@
 #pragma once
 
 // OutputPlan: how the client wants each output: as JSON or binary, as it is or
-// classified. The encoders read it; the engine sees only the names
+// classified, in the answer or in memory of its own. The encoders read it; the engine sees only the names
 // (infer::Request::wanted).
 //
 // Thread: a value; any.
@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "infer/request.h"
 #include "infer/response.h"
+#include "kserve/shm_refs.h"
 #include "model/spec.h"
 
 namespace argosy::kserve {
@@ -23,6 +24,7 @@ struct WantedOutput {
   std::string name;
   std::uint64_t classification = 0;  // 0: the tensor itself; k: its k best classes
   bool binary = false;               // HTTP only
+  bool in_region = false;            // its bytes are the client's already; the answer has none
 };
 
 struct OutputPlan {
@@ -34,6 +36,7 @@ struct OutputPlan {
 struct Decoded {
   infer::RequestPtr request;
   OutputPlan plan;
+  RegionUsePtr regions;
 };
 
 // One output to write: its tensor after classification, and its form.

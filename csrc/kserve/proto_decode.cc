@@ -12,8 +12,6 @@ namespace {
 
 // Far above any model, and low enough that a message of empty entries stays cheap.
 constexpr std::size_t kMostTensors = 16384;
-constexpr std::string_view kNoSharedMemory =
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
 
 Status broken() { return invalid_argument("the message is not a valid protobuf ModelInferRequest"); }
 
@@ -124,42 +122,35 @@ Status request_parameter(const Param& param, infer::Request& request) {
   return {};
 }
 
-// What the parameters of one input or output say about shared memory.
-struct SharedMemory {
-  bool region = false, offset = false, byte_size = false;
-
-  // Nothing: the parameter is about something else.
-  std::optional<Status> take(const Param& param, std::string_view tensor) {
-    const auto typed = [&](bool fits, bool& seen, std::string_view expected) -> Status {
-      seen = true;
-      if (fits) return {};
-      return invalid_argument("invalid value type for '" + std::string(param.key) + "' parameter for tensor '" +
-                              std::string(tensor) + "', expected " + std::string(expected) + ".");
-    };
-    if (param.key == "shared_memory_region") return typed(param.choice == Choice::string, region, "string_param");
-    if (param.key == "shared_memory_offset") return typed(param.choice == Choice::int64, offset, "int64_param");
-    if (param.key == "shared_memory_byte_size") return typed(param.choice == Choice::int64, byte_size, "int64_param");
-    return std::nullopt;
+// Nothing: the parameter is not about shared memory.
+std::optional<Status> take(const Param& param, std::string_view tensor, RegionReference& to) {
+  const auto typed = [&](bool fits, bool& seen, std::string_view expected) -> Status {
+    seen = true;
+    if (fits) return {};
+    return invalid_argument("invalid value type for '" + std::string(param.key) + "' parameter for tensor '" +
+                            std::string(tensor) + "', expected " + std::string(expected) + ".");
+  };
+  const bool integer = param.choice == Choice::int64;
+  if (param.key == "shared_memory_region") {
+    to.region = param.text;
+    return typed(param.choice == Choice::string, to.has_region, "string_param");
   }
-
-  Status check(std::string_view tensor) const {
-    const std::string of = " for tensor '" + std::string(tensor) + "'";
-    if (!region && (offset || byte_size)) {
-      return invalid_argument("'" + std::string(offset ? "shared_memory_offset" : "shared_memory_byte_size") +
-                              "' can not be specified without 'shared_memory_region' parameter" + of);
-    }
-    if (region && !byte_size) {
-      return invalid_argument(
-          "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter" + of);
-    }
-    return {};
+  // A negative one is beyond any region.
+  if (param.key == "shared_memory_offset") {
+    to.offset = param.bits;
+    return typed(integer, to.has_offset, "int64_param");
   }
-};
+  if (param.key == "shared_memory_byte_size") {
+    to.byte_size = param.bits;
+    return typed(integer, to.has_byte_size, "int64_param");
+  }
+  return std::nullopt;
+}
 
 struct Input {
   tensor::Tensor tensor;
   std::string_view dtype;
-  SharedMemory shm;
+  RegionReference shm;
   bool has_contents = false;
   std::string_view contents;
 };
@@ -206,7 +197,7 @@ Status read_input(std::string_view message, Input& input) {
     const auto param = read_param(entry);
     if (!param) return broken();
     // Other parameters of an input have no meaning in the protocol.
-    if (const auto status = input.shm.take(*param, input.tensor.name); status && !status->ok()) return *status;
+    if (const auto status = take(*param, input.tensor.name, input.shm); status && !status->ok()) return *status;
   }
   if (auto status = input.shm.check(input.tensor.name); !status.ok()) return status;
   const auto dtype = tensor::parse_dtype(input.dtype);
@@ -218,7 +209,7 @@ Status read_input(std::string_view message, Input& input) {
   return {};
 }
 
-Status read_output(std::string_view message, WantedOutput& output) {
+Status read_output(std::string_view message, WantedOutput& output, RegionReference& shm) {
   std::vector<std::string_view> parameters;
   WireReader reader(message);
   while (reader.next()) {
@@ -232,7 +223,6 @@ Status read_output(std::string_view message, WantedOutput& output) {
     }
   }
   if (!reader.ok()) return broken();
-  SharedMemory shm;
   for (const std::string_view entry : parameters) {
     const auto param = read_param(entry);
     if (!param) return broken();
@@ -244,15 +234,15 @@ Status read_output(std::string_view message, WantedOutput& output) {
         return invalid_argument("invalid value for 'classification' parameter, expected >= 0");
       }
       output.classification = param->bits;
-    } else if (const auto status = shm.take(*param, output.name); status && !status->ok()) {
+    } else if (const auto status = take(*param, output.name, shm); status && !status->ok()) {
       return *status;
     }
   }
   if (auto status = shm.check(output.name); !status.ok()) return status;
-  if (shm.region && output.classification > 0) {
+  if (shm.has_region && output.classification > 0) {
     return invalid_argument("output can't set both 'shared_memory_region' and 'classification'");
   }
-  if (shm.region) return unsupported("output '" + output.name + "': " + std::string(kNoSharedMemory));
+  output.in_region = shm.has_region;
   return {};
 }
 
@@ -289,16 +279,18 @@ Status split(std::string_view message, ModelInferCall& call, Parts& parts) {
   return {};
 }
 
-Status attach_data(Input& input, const Bytes& message, const Parts& parts, std::size_t& next_raw,
-                   const std::string& model, BytesPool& pool) {
+Status attach_data(Input& input, const Bytes& message, const Parts& parts, std::size_t& next_raw, ModelInferCall& call,
+                   BytesPool& pool, const shm::Regions* regions) {
+  const std::string& model = call.model_name;
   const std::string& name = input.tensor.name;
   const bool typed = input.has_contents && !input.contents.empty();
-  if (input.shm.region) {
+  if (input.shm.has_region) {
     if (typed) {
       return invalid_argument("unexpected 'content' provided when using shared memory for input tensor '" + name +
                               "' for model '" + model + "'");
     }
-    return unsupported("input '" + name + "': " + std::string(kNoSharedMemory));
+    // Memory of a region is the client's; only copies count as the request's.
+    return take_region_input(regions, input.shm, input.tensor, pool, call.regions, call.request->bytes);
   }
   if (typed && !parts.raw.empty()) {
     return invalid_argument("contents field must not be specified when using raw_input_contents for '" + name +
@@ -320,7 +312,7 @@ Status attach_data(Input& input, const Bytes& message, const Parts& parts, std::
   return invalid_argument("unable to find data for input tensor '" + name + "' for model '" + model + "' in request.");
 }
 
-Status decode(const Bytes& message, ModelInferCall& call, BytesPool& pool) {
+Status decode(const Bytes& message, ModelInferCall& call, BytesPool& pool, const shm::Regions* regions) {
   Parts parts;
   if (auto status = split(message.view(), call, parts); !status.ok()) return status;
   infer::Request& request = *call.request;
@@ -334,13 +326,17 @@ Status decode(const Bytes& message, ModelInferCall& call, BytesPool& pool) {
   for (const std::string_view text : parts.inputs) {
     Input input;
     if (auto status = read_input(text, input); !status.ok()) return status;
-    if (auto status = attach_data(input, message, parts, next_raw, call.model_name, pool); !status.ok()) return status;
-    request.bytes += input.tensor.data.size();
+    if (auto status = attach_data(input, message, parts, next_raw, call, pool, regions); !status.ok()) return status;
+    if (!input.shm.has_region) request.bytes += input.tensor.data.size();
     request.inputs.push_back(std::move(input.tensor));
   }
   for (const std::string_view text : parts.outputs) {
     WantedOutput output;
-    if (auto status = read_output(text, output); !status.ok()) return status;
+    RegionReference shm;
+    if (auto status = read_output(text, output, shm); !status.ok()) return status;
+    if (output.in_region) {
+      if (auto status = take_region_output(regions, shm, output.name, call.regions); !status.ok()) return status;
+    }
     request.wanted.push_back(output.name);
     call.plan.outputs.push_back(std::move(output));
   }
@@ -349,10 +345,10 @@ Status decode(const Bytes& message, ModelInferCall& call, BytesPool& pool) {
 
 }  // namespace
 
-ModelInferCall decode_model_infer(const Bytes& message, BytesPool& pool) {
+ModelInferCall decode_model_infer(const Bytes& message, BytesPool& pool, const shm::Regions* regions) {
   ModelInferCall call;
   call.request = std::make_unique<infer::Request>();
-  call.status = decode(message, call, pool);
+  call.status = decode(message, call, pool, regions);
   return call;
 }
 

@@ -28,8 +28,10 @@ struct ModelInferCall {
   std::string model_version;
   infer::RequestPtr request;
   OutputPlan plan;
+  RegionUsePtr regions;
 };
-ModelInferCall decode_model_infer(const Bytes& message, BytesPool& pool);
+// `regions`: what clients have registered; null: they may not.
+ModelInferCall decode_model_infer(const Bytes& message, BytesPool& pool, const shm::Regions* regions = nullptr);
 
 // ModelInferResponse; only for a response whose status is ok.
 Result<Gather> encode_model_infer(const infer::Response& response, const OutputPlan& plan, const model::ModelSpec& spec,

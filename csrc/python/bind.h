@@ -10,6 +10,7 @@ void bind_batch(pybind11::module_& m);
 void bind_infer(pybind11::module_& m);
 void bind_metrics(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
+void bind_shm(pybind11::module_& m);
 void bind_front(pybind11::module_& m);
 
 }  // namespace argosy::python

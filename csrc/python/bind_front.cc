@@ -10,6 +10,7 @@
 #include "python/runtime.h"
 #include "python/status_caster.h"
 #include "serve/front.h"
+#include "shm/regions.h"
 
 namespace argosy::python {
 namespace py = pybind11;
@@ -84,16 +85,20 @@ serve::FrontOptions options_from(const py::dict& from) {
 
 // The front and what must outlive it, in order of construction.
 struct BoundFront {
-  BoundFront(const py::dict& options, std::shared_ptr<Runtime> with, py::object handler)
+  BoundFront(const py::dict& options, std::shared_ptr<Runtime> with, py::object handler,
+             std::shared_ptr<shm::Regions> shared)
       : runtime(std::move(with)),
+        regions(std::move(shared)),
         control(runtime->python, std::move(handler)),
-        front(options_from(options), runtime->engine, control, *runtime->metrics, runtime->clock) {}
+        front(options_from(options), runtime->engine, control, *runtime->metrics, runtime->clock, default_pool(),
+              regions.get()) {}
   ~BoundFront() {
     py::gil_scoped_release release;
     front.stop();
   }
 
   std::shared_ptr<Runtime> runtime;
+  std::shared_ptr<shm::Regions> regions;  // null: clients may not share memory
   PythonControl control;
   serve::Front front;
 };
@@ -102,8 +107,8 @@ struct BoundFront {
 
 void bind_front(py::module_& m) {
   py::class_<BoundFront>(m, "Front", "The listeners: HTTP, gRPC and metrics, on native event loops.")
-      .def(py::init<const py::dict&, std::shared_ptr<Runtime>, py::object>(), py::arg("options"), py::arg("engine"),
-           py::arg("handler"))
+      .def(py::init<const py::dict&, std::shared_ptr<Runtime>, py::object, std::shared_ptr<shm::Regions>>(),
+           py::arg("options"), py::arg("engine"), py::arg("handler"), py::arg("shared_memory") = nullptr)
       .def(
           "start",
           [](BoundFront& self) {

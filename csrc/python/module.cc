@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, m) {
   argosy::python::bind_infer(m);
   argosy::python::bind_engine(m);
   argosy::python::bind_metrics(m);
+  argosy::python::bind_shm(m);
   argosy::python::bind_front(m);
 }

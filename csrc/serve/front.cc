@@ -53,9 +53,13 @@ struct Front::Parts {
     std::vector<std::unique_ptr<net::Listener>> listeners;  // in the order of `endpoints`
   };
 
-  Parts(FrontOptions o, engine::Engine& e, ControlHandler& c, metrics::Registry& m, const Clock& k, BytesPool& p)
+  Parts(FrontOptions o, engine::Engine& e, ControlHandler& c, metrics::Registry& m, const Clock& k, BytesPool& p,
+        const shm::Regions* r)
       : options(std::move(o)), clock(k), pool(p), services{options, http_headers, grpc_headers, e, c, m,
-                                                           k,       state,        running} {}
+                                                           k,       state,        running} {
+    services.regions = r;
+    if (r != nullptr) services.courier = std::make_shared<shm::Courier>();
+  }
 
   Status open();
   Status add(const EndpointOptions& where, const TlsFiles& tls, const std::vector<std::string>& alpn, MakeHandler make,
@@ -166,8 +170,8 @@ Status Front::Parts::open() {
 }
 
 Front::Front(FrontOptions options, engine::Engine& engine, ControlHandler& control, metrics::Registry& metrics,
-             const Clock& clock, BytesPool& pool)
-    : parts_(std::make_unique<Parts>(std::move(options), engine, control, metrics, clock, pool)) {}
+             const Clock& clock, BytesPool& pool, const shm::Regions* regions)
+    : parts_(std::make_unique<Parts>(std::move(options), engine, control, metrics, clock, pool, regions)) {}
 
 Front::~Front() { stop(); }
 
@@ -226,6 +230,8 @@ void Front::stop() {
     each.loop->stop();
   }
   parts_->loops.clear();
+  // What it carries goes to an engine that is there, or to mailboxes that are closed.
+  if (parts_->services.courier) parts_->services.courier->stop();
 }
 
 std::size_t Front::running() const { return parts_->running->load(std::memory_order_acquire); }

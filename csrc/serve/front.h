@@ -19,14 +19,16 @@
 #include "metrics/registry.h"
 #include "serve/control.h"
 #include "serve/front_options.h"
+#include "shm/regions.h"
 
 namespace argosy::serve {
 
 class Front {
  public:
-  // Everything given by reference outlives the front; `engine` also every request in it.
+  // Everything given outlives the front; `engine` also every request in it. `regions`: memory
+  // that clients have registered; null: they may not.
   Front(FrontOptions options, engine::Engine& engine, ControlHandler& control, metrics::Registry& metrics,
-        const Clock& clock, BytesPool& pool = default_pool());
+        const Clock& clock, BytesPool& pool = default_pool(), const shm::Regions* regions = nullptr);
   ~Front();  // stop()
 
   // All listeners or none: "Socket '127.0.0.1:8000' already in use".

@@ -92,7 +92,7 @@ void GrpcStream::control(const Bytes& message) {
 void GrpcStream::infer(const Bytes& message) {
   const bool streams = method_->streams();
   Services& services = connection_->services();
-  auto decoded = kserve::decode_model_infer(message, connection_->pool());
+  auto decoded = kserve::decode_model_infer(message, connection_->pool(), services.regions);
   const std::string id = decoded.request->id;
   if (streams && connection_->draining()) {
     return refuse_inference(unavailable("GRPC server is shutting down and has stopped accepting new requests."), id);
@@ -120,7 +120,7 @@ void GrpcStream::infer(const Bytes& message) {
   request->timings.received = connection_->now();
   // One object: the cancellation lives in the inference.
   request->cancellation = std::shared_ptr<infer::Cancellation>(inference, &inference->cancellation);
-  submit(services, connection_->mailbox(), *model, std::move(request), inference);
+  submit(services, connection_->mailbox(), *model, std::move(request), inference, std::move(decoded.regions));
 }
 
 void GrpcStream::refuse_inference(const Status& why, const std::string& id) {

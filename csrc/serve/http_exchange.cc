@@ -203,9 +203,9 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
   if (const auto* given = head.find("inference-header-content-length")) header_length = *given;
   net::Connection& connection = connection_->connection();
   const TimePoint received = services.clock.now();
-  auto decoded =
-      plain_infer ? kserve::decode_http_infer(body, header_length, call.model, json_limits(services), connection.pool())
-                  : kserve::decode_generate(body, spec, json_limits(services), connection.pool());
+  auto decoded = plain_infer ? kserve::decode_http_infer(body, header_length, call.model, json_limits(services),
+                                                         connection.pool(), services.regions)
+                             : kserve::decode_generate(body, spec, json_limits(services), connection.pool());
   if (!decoded.ok()) return answer(io, error_reply(decoded.status()));
   infer::RequestPtr request = std::move(decoded->request);
   plan_ = std::move(decoded->plan);
@@ -223,7 +223,8 @@ void HttpExchange::infer(const net::IoToken& io, const http1::Head& head, Bytes 
   request->timings.received = received;
   // Part of this exchange, and keeps it alive.
   request->cancellation = std::shared_ptr<infer::Cancellation>(shared_from_this(), &cancellation_);
-  submit(services, connection.loop().mailbox(), model_, std::move(request), shared_from_this());
+  submit(services, connection.loop().mailbox(), model_, std::move(request), shared_from_this(),
+         std::move(decoded->regions));
 }
 
 void HttpExchange::on_response(const net::IoToken& io, infer::Response response, bool last) {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "serve/region_call.h"
+
 namespace argosy::serve {
 namespace {
 
@@ -64,11 +66,12 @@ class LoopSink final : public infer::ReplySink {
 }  // namespace
 
 void submit(Services& services, const std::shared_ptr<net::Mailbox>& mailbox, const engine::ModelHandle& model,
-            infer::RequestPtr request, std::shared_ptr<InferCaller> caller) {
+            infer::RequestPtr request, std::shared_ptr<InferCaller> caller, kserve::RegionUsePtr regions) {
   // wrap() and not assignment: a Reply cannot be replaced, only its sink.
   request->reply.wrap([&](std::unique_ptr<infer::ReplySink>) -> std::unique_ptr<infer::ReplySink> {
     return std::make_unique<LoopSink>(mailbox, std::move(caller), Running(services.running));
   });
+  if (regions) return submit_with_regions(services, model, std::move(request), std::move(regions));
   services.engine.submit(model, std::move(request), services.wakes);
 }
 

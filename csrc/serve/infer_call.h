@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "infer/response.h"
+#include "kserve/shm_refs.h"
 #include "net/mailbox.h"
 #include "serve/services.h"
 
@@ -31,8 +32,9 @@ inline bool never_ran(const Status& status) {
   return status.code() == StatusCode::invalid_argument || status.code() == StatusCode::unsupported;
 }
 
-// `mailbox` is the loop's; the request's own `reply` is replaced.
+// `mailbox` is the loop's; the request's own `reply` is replaced. `regions`: of the
+// client's memory that it uses, if any.
 void submit(Services& services, const std::shared_ptr<net::Mailbox>& mailbox, const engine::ModelHandle& model,
-            infer::RequestPtr request, std::shared_ptr<InferCaller> caller);
+            infer::RequestPtr request, std::shared_ptr<InferCaller> caller, kserve::RegionUsePtr regions = nullptr);
 
 }  // namespace argosy::serve

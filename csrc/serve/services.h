@@ -19,6 +19,8 @@
 #include "serve/control.h"
 #include "serve/front_options.h"
 #include "serve/header_pattern.h"
+#include "shm/courier.h"
+#include "shm/regions.h"
 
 namespace argosy::serve {
 
@@ -41,7 +43,9 @@ struct Services {
   // Requests accepted and not yet answered, all connections; shared, because the engine
   // may still hold some when the front is gone.
   std::shared_ptr<std::atomic<std::size_t>> running;
-  engine::OwedWakes* wakes = nullptr;  // of this loop, which pays them between its steps; null: none are owed
+  engine::OwedWakes* wakes = nullptr;     // of this loop, which pays them between its steps; null: none are owed
+  const shm::Regions* regions = nullptr;  // memory of clients; null: they may not share any
+  std::shared_ptr<shm::Courier> courier;  // not null with `regions`
 };
 
 }  // namespace argosy::serve

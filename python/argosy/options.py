@@ -97,6 +97,7 @@ class ServerOptions:
     grpc_settings: GrpcSettings = GrpcSettings()
     io_threads: int = 1
     max_input_bytes: int = 64 << 20
+    allow_client_shm: bool = False  # clients may register memory of this machine by name
     http_header_forward_pattern: str = ""
     grpc_header_forward_pattern: str = ""
     http_restricted: tuple[Restriction, ...] = ()

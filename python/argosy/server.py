@@ -108,12 +108,14 @@ class Server:
             ),
             _Loader(self.engine, self.backends),
         )
+        self._shared_memory = _core.SharedMemory(self.engine) if self.options.allow_client_shm else None
         self._context = Context(
             engine=self.engine,
             repository=self.repository,
             logs=self.logs,
             server_id=self.options.server_id,
             version=__version__,
+            shared_memory=self._shared_memory,
         )
         self._control = Control(self._context)
         self._wishes = ModelWishes(self.repository, self._update_readiness)
@@ -274,7 +276,9 @@ class Server:
         endpoints = (self.options.http, self.options.grpc, self.options.metrics)
         if not any(endpoint.enabled for endpoint in endpoints):
             return
-        self._front = _core.Front(front_options(self.options, reflection_files()), self.engine, self._handle_control)
+        settings = front_options(self.options, reflection_files())
+        shared = () if self._shared_memory is None else (self._shared_memory,)
+        self._front = _core.Front(settings, self.engine, self._handle_control, *shared)
         self._front.start()
 
     def _handle_control(

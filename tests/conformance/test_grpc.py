@@ -202,7 +202,7 @@ def test_codes_are_those_of_the_protocol(stub: Any) -> None:
     )
     refused(stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="two"), code.UNAVAILABLE, "not allowed")
     register = pb.SystemSharedMemoryRegisterRequest(name="r", key="/k", byte_size=4)
-    refused(stub.SystemSharedMemoryRegister, register, code.UNIMPLEMENTED, "shared memory is not served")
+    refused(stub.SystemSharedMemoryRegister, register, code.UNIMPLEMENTED, "Client shared memory is disabled")
     refused(stub.TraceSetting, pb.TraceSettingRequest(), code.UNIMPLEMENTED, "tracing is not served")
     refused(stub.ModelStatistics, pb.ModelStatisticsRequest(name="no"), code.INVALID_ARGUMENT, "'no' is not available")
 

@@ -166,10 +166,3 @@ def test_there_are_no_shared_memory_regions(server: Server) -> None:
     assert server.ask("GET", "/v2/systemsharedmemory/status").json == []
     answer = server.ask("GET", "/v2/systemsharedmemory/region/r/status")
     assert (answer.status, answer.error) == (404, "Unable to find system shared memory region: 'r'")
-
-
-@statement("T162")
-@pytest.mark.parametrize("verb", ["register", "unregister"])
-def test_shared_memory_is_refused_with_a_hint(server: Server, verb: str) -> None:
-    answer = server.ask("POST", f"/v2/systemsharedmemory/region/r/{verb}", {"key": "/k", "byte_size": 4})
-    assert answer.status == 501 and "shared memory" in answer.error.lower()

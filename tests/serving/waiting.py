@@ -22,6 +22,13 @@ def pending(server: ShowsMetrics, model: str) -> int:
     return int(float(line.split()[-1]))
 
 
+def running(server: ShowsMetrics, model: str) -> int:
+    """How many requests the model's instances work on, as its gauge says."""
+    rows = server.metrics().splitlines()
+    line = next(row for row in rows if row.startswith("argosy_requests_running") and f'"{model}"' in row)
+    return int(float(line.split()[-1]))
+
+
 def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
     """The seconds until the condition held; fails after `patience_s`."""
     begun = time.monotonic()

@@ -16,7 +16,6 @@ from argosy.options import CATEGORIES, Endpoint, GrpcSettings, Restriction, Serv
 from argosy.repository import ControlMode
 
 _NOT_SERVED = {
-    "--allow-client-shm": "client shared memory",
     "--trace-config": "tracing",
     "--cache-config": "the response cache",
     "--cache-directory": "the response cache",
@@ -170,6 +169,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="limit of JSON and decompressed bodies",
     )
     group(
+        "--allow-client-shm",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="clients may register shared memory of this machine, and of its GPUs",
+    )
+    group(
         "--http-header-forward-pattern", default="", metavar="REGEX", help="HTTP headers that become request parameters"
     )
     group(
@@ -289,7 +295,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
     def value(flag: str) -> object:
         return given[flag.lstrip("-").replace("-", "_")]
 
-    off = {"--allow-client-shm", "--model-namespacing", "--allow-sagemaker", "--allow-vertex-ai", "--rate-limit"}
+    off = {"--model-namespacing", "--allow-sagemaker", "--allow-vertex-ai", "--rate-limit"}
     for flag, what in _NOT_SERVED.items():
         values = value(flag)
         assert isinstance(values, list)
@@ -297,10 +303,12 @@ def parse(arguments: Sequence[str]) -> Parsed:
             raise InvalidArgument(f"{flag}: {what} is not served by this version; leave the flag out")
     ignored = tuple(flag for flag in sorted(_NO_EFFECT) if value(flag))
     host = given["host"] or "127.0.0.1"
+    # Two endpoints cannot listen on one path.
+    beside_http = "" if given["http_address"].startswith("unix:") else given["http_address"]
     endpoints = {
         name: Endpoint(
             enabled=given[f"allow_{name}"],
-            address=given[f"{name}_address"] or (given["http_address"] if name == "metrics" else "") or host,
+            address=given[f"{name}_address"] or (beside_http if name == "metrics" else "") or host,
             port=given[f"{name}_port"],
             reuse_port=given.get(f"reuse_{name}_port", False),
         )
@@ -342,6 +350,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
         ),
         io_threads=given["io_threads"],
         max_input_bytes=given["http_max_input_size"],
+        allow_client_shm=given["allow_client_shm"],
         http_header_forward_pattern=given["http_header_forward_pattern"],
         grpc_header_forward_pattern=given["grpc_header_forward_pattern"],
         http_restricted=tuple(given["http_restricted_api"]),

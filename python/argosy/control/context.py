@@ -11,7 +11,7 @@ from argosy.repository import Repository
 from argosy.repository.index import IndexRow, State
 
 if TYPE_CHECKING:
-    from argosy._core import Engine
+    from argosy._core import Engine, SharedMemory
 
 EXTENSIONS = (
     "classification",
@@ -29,7 +29,6 @@ EXTENSIONS = (
     "logging",
 )
 
-NO_SHARED_MEMORY = "client shared memory is not served by this version; send tensors in the request"
 NO_TRACE = "tracing is not served by this version"
 
 
@@ -42,6 +41,7 @@ class Context:
     logs: Logs
     server_id: str
     version: str
+    shared_memory: SharedMemory | None = None  # None: clients may not share memory
 
     def index(self, *, ready_only: bool) -> list[IndexRow]:
         """The repository's index, corrected by what the instances say: a loaded model whose process is down is

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from argosy import protos
-from argosy.control import metadata, settings
-from argosy.control.context import NO_SHARED_MEMORY, NO_TRACE, Answer, Call, Context
+from argosy.control import metadata, settings, shared_memory
+from argosy.control.context import NO_TRACE, Answer, Call, Context
 from argosy.control.statistics import statistics
 from argosy.errors import InvalidArgument, Unsupported
 from argosy.repository import overrides_from
@@ -22,8 +22,6 @@ def handle(context: Context, call: Call) -> Answer:
     name = call.path.removeprefix(SERVICE)
     entry = _METHODS.get(name)
     if entry is None:
-        if "SharedMemory" in name:
-            raise Unsupported(NO_SHARED_MEMORY)
         if name == "TraceSetting":
             raise Unsupported(NO_TRACE)
         raise Unsupported(f"method '{call.path}' is not served")
@@ -128,6 +126,11 @@ def _log_settings(context: Context, request: Any) -> Any:
     return out
 
 
+def _shared(request_class: Any, handler: Handler) -> tuple[Any, Handler]:
+    """A call about memory of clients, which needs no more of the server."""
+    return request_class, lambda context, request: handler(context.shared_memory, request)
+
+
 _METHODS: dict[str, tuple[Any, Handler]] = {
     "ServerMetadata": (protos.ServerMetadataRequest, _server_metadata),
     "ModelMetadata": (protos.ModelMetadataRequest, _model_metadata),
@@ -137,4 +140,12 @@ _METHODS: dict[str, tuple[Any, Handler]] = {
     "RepositoryModelLoad": (protos.RepositoryModelLoadRequest, _load),
     "RepositoryModelUnload": (protos.RepositoryModelUnloadRequest, _unload),
     "LogSettings": (protos.LogSettingsRequest, _log_settings),
+    "SystemSharedMemoryStatus": _shared(protos.SystemSharedMemoryStatusRequest, shared_memory.system_status_grpc),
+    "SystemSharedMemoryRegister": _shared(protos.SystemSharedMemoryRegisterRequest, shared_memory.register_system_grpc),
+    "SystemSharedMemoryUnregister": _shared(
+        protos.SystemSharedMemoryUnregisterRequest, shared_memory.unregister_system_grpc
+    ),
+    "CudaSharedMemoryStatus": _shared(protos.CudaSharedMemoryStatusRequest, shared_memory.cuda_status_grpc),
+    "CudaSharedMemoryRegister": _shared(protos.CudaSharedMemoryRegisterRequest, shared_memory.register_cuda_grpc),
+    "CudaSharedMemoryUnregister": _shared(protos.CudaSharedMemoryUnregisterRequest, shared_memory.unregister_cuda_grpc),
 }

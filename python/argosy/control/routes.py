@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from argosy.config import to_json
-from argosy.control import metadata, settings
-from argosy.control.context import NO_SHARED_MEMORY, NO_TRACE, Answer, Call, Context, JsonValue
+from argosy.control import metadata, settings, shared_memory
+from argosy.control.context import NO_TRACE, Answer, Call, Context, JsonValue
 from argosy.control.statistics import statistics
 from argosy.errors import InvalidArgument, NotFound, Unavailable, Unsupported
 from argosy.repository import overrides_from
@@ -130,13 +130,16 @@ def _logging(context: Context, call: Call, groups: dict[str, str | None]) -> Jso
 
 
 def _shared_memory_status(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
-    if groups.get("name"):
-        raise NotFound(f"Unable to find {groups['kind']} shared memory region: '{groups['name']}'")
-    return []
+    return shared_memory.status(context.shared_memory, groups["kind"] or "", _name(groups))
 
 
-def _shared_memory(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
-    raise Unsupported(NO_SHARED_MEMORY)
+def _shared_memory_register(context: Context, call: Call, groups: dict[str, str | None]) -> None:
+    kind, name = groups["kind"] or "", _name(groups)
+    shared_memory.register_http(context.shared_memory, kind, name, _body(call, empty={}))
+
+
+def _shared_memory_unregister(context: Context, call: Call, groups: dict[str, str | None]) -> None:
+    shared_memory.unregister(context.shared_memory, groups["kind"] or "", _name(groups))
 
 
 def _trace(context: Context, call: Call, groups: dict[str, str | None]) -> JsonValue:
@@ -156,7 +159,8 @@ _ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
         (r"/v2/repository(?:/(?P<repository>[^/]+))?/models/(?P<name>.*)/unload", _unload),
         (r"/v2/logging", _logging),
         (_REGION + r"/status", _shared_memory_status),
-        (_REGION + r"/(?:un)?register", _shared_memory),
+        (_REGION + r"/register", _shared_memory_register),
+        (_REGION + r"/unregister", _shared_memory_unregister),
         (r"/v2/trace/setting", _trace),
         (_MODEL + r"/trace/setting", _trace),
     )

@@ -51,9 +51,15 @@ def test_addresses_follow_host_and_metrics_follow_http() -> None:
 
 @pytest.mark.parametrize("value", ["false", "off", "0", "FALSE"])
 def test_what_is_not_served_may_be_switched_off(value: str) -> None:
-    parse(["r", f"--allow-client-shm={value}"])
-    with pytest.raises(InvalidArgument, match="--allow-client-shm"):
-        parse(["r", "--allow-client-shm=true"])
+    parse(["r", f"--model-namespacing={value}"])
+    with pytest.raises(InvalidArgument, match="--model-namespacing"):
+        parse(["r", "--model-namespacing=true"])
+
+
+def test_clients_may_share_memory_only_when_told() -> None:
+    assert not parse(["r"]).options.allow_client_shm
+    assert not parse(["r", "--allow-client-shm=off"]).options.allow_client_shm
+    assert parse(["r", "--allow-client-shm=true"]).options.allow_client_shm
 
 
 def test_flags_without_effect_are_listed() -> None:

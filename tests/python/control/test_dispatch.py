@@ -62,10 +62,19 @@ def test_a_body_that_is_no_object_is_the_callers_mistake(control: Control, body:
     assert ask(control, "POST", "/v2/logging", body)[:1] == ("invalid_argument",)
 
 
-@pytest.mark.parametrize("name", ["TraceSetting", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister"])
-def test_calls_of_extensions_that_are_not_served_say_so(control: Control, name: str) -> None:
-    code, message, *_ = ask(control, "POST", f"/inference.GRPCInferenceService/{name}", protocol="grpc")
+def test_calls_of_extensions_that_are_not_served_say_so(control: Control) -> None:
+    code, message, *_ = ask(control, "POST", "/inference.GRPCInferenceService/TraceSetting", protocol="grpc")
     assert code == "unsupported" and "not served" in message
+
+
+@pytest.mark.parametrize("kind", ["System", "Cuda"])
+@pytest.mark.parametrize("verb", ["Register", "Unregister"])
+def test_without_the_flag_memory_of_clients_is_refused_with_the_flag(control: Control, kind: str, verb: str) -> None:
+    path = f"/inference.GRPCInferenceService/{kind}SharedMemory{verb}"
+    code, message, *_ = ask(control, "POST", path, protocol="grpc")
+    assert code == "unsupported" and "--allow-client-shm=true" in message
+    code, message, status, *_ = ask(control, "POST", f"/v2/{kind.lower()}sharedmemory/region/r/{verb.lower()}")
+    assert (code, status) == ("unsupported", 501) and "--allow-client-shm=true" in message
 
 
 def test_bytes_that_are_no_message_are_the_callers_mistake(control: Control) -> None:
