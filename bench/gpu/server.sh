@@ -16,18 +16,19 @@ python=${PYTHON:-python3}
 jobs=${JOBS:-$(nproc)}
 nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)}
 mkdir -p "$build" "$out"
+build=$(cd "$build" && pwd) out=$(cd "$out" && pwd)
 settings=(-S . -B "$build/server" -G Ninja -DCMAKE_BUILD_TYPE=Release -DARGOSY_TESTS=OFF -DARGOSY_BENCH=OFF
   -DPython_EXECUTABLE="$(command -v "$python")")
 
 if [ "$mode" = --fetch ]; then
   # BoringSSL too: the other machine may have no static OpenSSL.
-  ARGOSY_CACHE="$PWD/$build/sources" cmake "${settings[@]}" -B "$build/fetch" -DARGOSY_SYSTEM_OPENSSL=OFF
+  ARGOSY_CACHE="$build/sources" cmake "${settings[@]}" -B "$build/fetch" -DARGOSY_SYSTEM_OPENSSL=OFF
   rm -rf "$build/fetch" "$build"/sources/*.tar.gz
   du -sh "$build/sources"
   exit 0
 fi
 
-[ -d "$build/sources" ] && export ARGOSY_CACHE="$PWD/$build/sources"
+[ -d "$build/sources" ] && export ARGOSY_CACHE="$build/sources"
 if [ -n "$nvcc" ]; then
   settings+=(-DARGOSY_CUDA=ON -DCMAKE_CUDA_COMPILER="$nvcc")
 else
@@ -49,9 +50,9 @@ for part in python/argosy/*; do
   case $part in *.so | *__pycache__) ;; *) ln -s "$PWD/$part" "$build/python/argosy/" ;; esac
 done
 find "$build/server" -name '_core*.so' -o -name '_worker*.so' | while read -r extension; do
-  ln -sf "$PWD/$extension" "$build/python/argosy/"
+  ln -sf "$extension" "$build/python/argosy/"
 done
-export PYTHONPATH="$PWD/$build/python:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export PYTHONPATH="$build/python:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 "$python" -c 'import argosy; print("argosy", argosy.__version__, "on", __import__("sys").version.split()[0])'
 [ "$mode" = --build-only ] && exit 0
 
