@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from argosy import protos
 from argosy.control import metadata, settings, shared_memory
@@ -11,6 +11,9 @@ from argosy.control.context import NO_TRACE, Answer, Call, Context
 from argosy.control.statistics import statistics
 from argosy.errors import InvalidArgument, Unsupported
 from argosy.repository import overrides_from
+
+if TYPE_CHECKING:
+    from argosy._core import SharedMemory
 
 SERVICE = "/inference.GRPCInferenceService/"
 _NO_REPOSITORY = "'repository_name' specification is not supported"
@@ -126,7 +129,7 @@ def _log_settings(context: Context, request: Any) -> Any:
     return out
 
 
-def _shared(request_class: Any, handler: Handler) -> tuple[Any, Handler]:
+def _shared(request_class: Any, handler: Callable[[SharedMemory | None, Any], Any]) -> tuple[Any, Handler]:
     """A call about memory of clients, which needs no more of the server."""
     return request_class, lambda context, request: handler(context.shared_memory, request)
 
