@@ -55,7 +55,10 @@ worker::WorkerOptions worker_options(std::shared_ptr<worker::Door> door,
   options.python = py::module_::import("sys").attr("executable").cast<std::string>();
   // Not __path__: in an editable install its first folder holds the extension alone.
   const py::object file = py::module_::import("argosy").attr("__file__");
-  options.package = py::module_::import("os.path").attr("dirname")(file).cast<std::string>();
+  const py::module_ path = py::module_::import("os.path");
+  options.package = path.attr("dirname")(file).cast<std::string>();
+  const py::object core = py::module_::import("argosy._core").attr("__file__");
+  options.extensions = path.attr("dirname")(path.attr("realpath")(core)).cast<std::string>();
   for (char** variable = environ; *variable != nullptr; ++variable) options.environment.emplace_back(*variable);
   options.door = std::move(door);
   options.metrics = std::move(metrics);

@@ -63,13 +63,13 @@ Result<Launch> launch_of(const model::ModelSpec& spec, const backend::InstanceSl
   // of its own, which ours must not come before.
   const std::string start =
       "import importlib.util as u,sys;"
-      "p=sys.argv[1];"
-      "s=u.spec_from_file_location('argosy',p+'/__init__.py',submodule_search_locations=[p]);"
+      "p,x=sys.argv[1:3];"
+      "s=u.spec_from_file_location('argosy',p+'/__init__.py',submodule_search_locations=[p]+[x]*(x not in('',p)));"
       "m=u.module_from_spec(s);sys.modules['argosy']=m;s.loader.exec_module(m);"
       "from argosy.worker.main import main;"
-      "main(int(sys.argv[2]))";
+      "main(int(sys.argv[3]))";
   Launch launch;
-  launch.arguments = {*python, "-c", start, options.package, std::to_string(getpid()), slot.name};
+  launch.arguments = {*python, "-c", start, options.package, options.extensions, std::to_string(getpid()), slot.name};
   for (const std::string& variable : options.environment) {
     // What the user set on purpose stays.
     launch.environment.push_back(variable);

@@ -6,7 +6,7 @@
 // Place: 192 bytes of head, then `capacity` bytes (a power of two). Little-endian:
 //   0    u32 tail      bytes ever written (modulo 2^32); the futex word
 //   64   u32 head      bytes ever read
-//   128  u32 sleeping  1 while the reader may be asleep
+//   128  u32 sleeping  1 while the reader may be asleep, and wants to be woken
 //   192  records: u32 length, the bytes, padding to a multiple of 8; the length
 //        0xffffffff says that the next record stands at the beginning
 // A record is at most capacity / 2 - 8 bytes, so that one always fits in the end.
@@ -23,6 +23,7 @@
 #include <string>
 
 #include "base/time.h"
+#include "worker/patience.h"
 
 namespace argosy::worker {
 
@@ -55,6 +56,10 @@ class RingWriter {
 
   // False: no room now. Wakes the reader if it sleeps. record.size() <= longest().
   bool push(std::span<const std::byte> record);
+  // The same, leaving a sleeper asleep.
+  bool put(std::span<const std::byte> record);
+  bool reader_sleeps() const { return place_.sleeping().load(std::memory_order_seq_cst) != 0; }
+  void wake_reader();
   std::size_t longest() const { return place_.longest(); }
 
  private:
@@ -72,14 +77,33 @@ class RingReader {
   // cannot reach the copy.
   Found pop(std::string& to);
 
+  // The next record where it lies, for a reader that trusts the writer, until drop().
+  Found peek(std::span<const std::byte>& record);
+  void drop();
+
+  bool empty() const { return place_.tail().load(std::memory_order_acquire) == head_; }
+
   // Sleeps until there may be a record, until wake(), or until `deadline`.
   void wait(TimePoint deadline);
+  // The same for a reader whom no other thread wakes.
+  void sleep(TimePoint deadline);
   // From another thread of the reader's own process: ends a wait, now or the next one.
   void wake();
+
+  // A reader that sleeps on something else as well: false, it must not, there is a record.
+  bool fall_asleep();
+  void wake_up() { place_.sleeping().store(0, std::memory_order_relaxed); }
+
+  // Whether a record came before it would have to sleep.
+  bool stay_awake() {
+    return patience_.stay(SteadyClock(), [this] { return !empty() || woken_.load(std::memory_order_relaxed); });
+  }
 
  private:
   RingPlace place_;
   std::uint32_t head_ = 0;
+  std::uint32_t next_ = 0;  // what drop() makes of head_
+  Patience patience_;
   std::atomic<bool> woken_{false};
 };
 

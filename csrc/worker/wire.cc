@@ -17,6 +17,12 @@ using tensor::Tensor;
 enum Where : std::uint8_t { kInMessage = 0, kWritersArena = 1, kReadersArena = 2 };
 constexpr std::uint8_t kStart = 1, kEnd = 2;
 
+// In pieces: one huge memcpy meets a slow path of some processors.
+void copy_large(std::byte* to, const std::byte* from, std::size_t size) {
+  constexpr std::size_t kPiece = 256u << 10;
+  for (std::size_t at = 0; at < size; at += kPiece) std::memcpy(to + at, from + at, std::min(kPiece, size - at));
+}
+
 Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::vector<std::uint64_t>& lent) {
   if (!tensor.data.on_host()) {
     return unsupported("tensor '" + tensor.name + "' is in device memory; Python models take host memory");
@@ -32,7 +38,7 @@ Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::v
                                 std::to_string(exchange.ours->capacity()) + " bytes, of which " +
                                 std::to_string(exchange.ours->used()) + " are in use");
     }
-    std::memcpy(buffer.data(), tensor.data.data(), size);
+    copy_large(buffer.data(), tensor.data.data(), size);
     block = exchange.ours->offset_of(buffer.data());
     exchange.ours->lend(block);
     lent.push_back(block);

@@ -86,6 +86,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::atomic<bool> has_opinion_{false};     // the model wants to be asked whether it is ready
   std::atomic<Nanos::rep> stop_at_;          // since the clock's epoch
   bool initialised_ = false;                 // keeper's
+  bool called_ = false;                      // keeper's: another model, since it last looked
   std::string last_errors_;                  // keeper's: the end of its standard error
   std::optional<Status> initialize_failed_;  // keeper's
   Guarded<std::string> killed_because_;

@@ -27,6 +27,7 @@ namespace argosy::worker {
 struct WorkerOptions {
   std::string python;                              // the interpreter of models that name none
   std::string package;                             // the directory of the Python package `argosy`
+  std::string extensions;                          // where its extension modules lie; empty: there too
   std::vector<std::string> environment;            // "NAME=value" of the server
   std::size_t arena_bytes = std::size_t{4} << 30;  // shared memory of one worker, each direction; used only as needed
   RestartRules restart;

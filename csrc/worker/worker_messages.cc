@@ -94,6 +94,7 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
       auto request = read_request(from, *message, exchange, now());
       if (!request.ok()) return request.status();
       call.request = *std::move(request);
+      called_ = true;
       calls_->start(std::move(call));
       break;
     }

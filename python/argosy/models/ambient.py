@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 
 from argosy.errors import Unsupported
@@ -95,11 +94,17 @@ def current_requests() -> tuple[int, ...]:
     return _current.get()
 
 
-@contextmanager
-def working_for(handles: tuple[int, ...]) -> Iterator[None]:
+class working_for:  # read as a phrase: with working_for(handles)
     """Everything called inside belongs to these requests: their deadline, trace and cancellation are passed on."""
-    token = _current.set(handles)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_handles", "_token")
+    _token: Token[tuple[int, ...]]
+
+    def __init__(self, handles: tuple[int, ...]) -> None:
+        self._handles = handles
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._handles)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

@@ -6,7 +6,7 @@ import struct
 
 from argosy.errors import Internal
 from argosy.worker.memory import Inputs, Mapping, Outputs
-from argosy.worker.rings import HEAD_BYTES, Ring
+from argosy.worker.rings import HEAD_BYTES, AnyRing, open_ring
 from argosy.worker.windows import Windows
 from argosy.worker.wire import Memory
 
@@ -38,7 +38,7 @@ class Channel:
         at = _PAGE + _pages(4 * slots)
         opened = []
         for capacity in capacities:
-            opened.append(Ring(control, self._control.address, at, capacity))
+            opened.append(open_ring(control, self._control.address, at, capacity))
             at += _pages(HEAD_BYTES + capacity)
         (windows,) = struct.unpack_from("<I", control, 16 + 4 * rings)
         self.windows = Windows(control, self._control.address, at, windows)
@@ -53,7 +53,7 @@ class Channel:
         block, size = _PLACE.unpack_from(record, 8)
         return self.memory.inputs.bytes_of(block, block, size).tobytes()
 
-    def fit(self, message: bytearray, ring: Ring) -> bytearray:
+    def fit(self, message: bytearray, ring: AnyRing) -> bytearray:
         """The record for a message: itself, or where it lies when it is too long for the ring."""
         if len(message) <= ring.longest:
             return message

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from argosy.errors import ResourceExhausted
-from argosy.worker.rings import Ring
+from argosy.worker.rings import AnyRing
 
 _PAGE = 4096
 _KEPT = 64 << 20  # free bytes at the top that stay, for the next tensor
@@ -62,7 +62,7 @@ class Inputs:
 
     __slots__ = ("_ended", "_lock", "_ring", "mapping")
 
-    def __init__(self, descriptor: int, returned: Ring) -> None:
+    def __init__(self, descriptor: int, returned: AnyRing) -> None:
         self.mapping = Mapping(descriptor)
         self._ended: deque[int] = deque()
         self._ring = returned
@@ -92,7 +92,7 @@ class Outputs:
 
     __slots__ = ("_blocks", "_ended", "_free", "_lock", "_passed", "_released", "_touched", "mapping")
 
-    def __init__(self, descriptor: int, released: Ring) -> None:
+    def __init__(self, descriptor: int, released: AnyRing) -> None:
         self.mapping = Mapping(descriptor)
         self._released = released
         self._lock = threading.Lock()

@@ -10,31 +10,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import queue
+import struct
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from argosy.errors import error_of
 from argosy.worker.channel import Channel
 from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
 from argosy.worker.process_metrics import ProcessMetrics
-from argosy.worker.rings import push_waiting
+from argosy.worker.speaker import Speaker
 from argosy.worker.windows import UNIT_BYTES, WINDOW, WINDOW_IN_LOOP
-from argosy.worker.wire import CODE_OF, INLINE, Received, put_call, put_response, read_response, take_back
+from argosy.worker.wire import CODE_OF, INLINE, Received, put_call, put_response, take_back
 
 _LEVELS = {"error": 0, "warning": 1, "info": 2, "verbose": 3}
-_READINESS = ord("h")
 _AGAIN = bytearray()  # in an answer's place: the request is to come again
 _LOOK_SECS = 0.02  # how often a model that waits for a reader looks whether there still is one
-_EVENT = (1).to_bytes(8, "little")
+_CALL = struct.Struct("<8sQqII")
 
 
 class _Known:
@@ -49,30 +45,36 @@ class _Known:
         self.sent = 0  # units of its window
 
 
-class ProcessHost(ProcessMetrics):
+def _left_us(parents: Sequence[_Known], timeout_us: int) -> int:
+    """Microseconds until the latest of the parents is due, and at most the timeout; -1: for ever."""
+    until = 0.0
+    for parent in parents:
+        if parent.deadline is None:
+            until = 0.0
+            break
+        until = max(until, parent.deadline)
+    if not until:
+        return timeout_us or -1
+    left = max(0, int((until - time.monotonic()) * 1e6))
+    return min(left, timeout_us) if timeout_us else left
+
+
+class ProcessHost(Speaker, ProcessMetrics):
     """See argosy.worker.host.Host."""
 
     def __init__(self, channel: Channel, name: str, decoupled: bool) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._name = name
         self._decoupled = decoupled
         self._initializing = True
-        self._lock = threading.Lock()
         self._batch: dict[int, bytearray | None] = {}  # handle -> answer, while execute() runs
         self._known: dict[int, _Known] = {}
-        self._calls_lock = threading.Lock()
-        self._numbers = count(1)
-        self._waiting: dict[int, OnResponse] = {}
-        self._reader: threading.Thread | None = None
-        self._led = False  # a caller that waits reads the returns itself
-        self._listening = False  # somebody other than callers reads them too
-        self._asked_ready: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     # The main loop's.
 
     def begin(self, received: Sequence[Received]) -> None:
         """A batch is about to be executed."""
-        known = {r.request.handle: _Known(r.deadline, r.request.id, r.request.traceparent) for r in received}
+        known = {request.handle: _Known(deadline, request.id, request.traceparent) for request, deadline in received}
         with self._lock:
             self._known.update(known)
             if not self._decoupled:
@@ -215,19 +217,13 @@ class ProcessHost(ProcessMetrics):
 
     def infer_async(self, call: InferCall, on_response: OnResponse) -> int:
         parents = [self._known[handle] for handle in call.parents if handle in self._known]
-        deadlines = [parent.deadline for parent in parents]
-        until = None if None in deadlines or not deadlines else max(d for d in deadlines if d is not None)
-        if call.timeout_us:
-            own = time.monotonic() + call.timeout_us / 1e6
-            until = own if until is None else min(until, own)
-        left = -1 if until is None else max(0, int((until - time.monotonic()) * 1e6))
+        left = _left_us(parents, call.timeout_us)
         trace = parents[0].trace if parents else ""
 
         number = next(self._numbers)
         name = call.model.encode()
-        message = bytearray(b"b\0\0\0\0\0\0\0")
-        message += number.to_bytes(8, "little") + call.version.to_bytes(8, "little", signed=True)
-        message += len(call.parents).to_bytes(4, "little") + len(name).to_bytes(4, "little") + name
+        message = bytearray(_CALL.pack(b"b", number, call.version, len(call.parents), len(name)))
+        message += name
         message += bytes(-len(message) & 7)
         for handle in call.parents:
             message += handle.to_bytes(8, "little")
@@ -274,24 +270,6 @@ class ProcessHost(ProcessMetrics):
 
         self._ask(message)
 
-    def _ask(self, message: Callable[[bytes], bytearray]) -> InferResponse:
-        done = threading.Lock()
-        done.acquire()
-        answers: list[InferResponse] = []
-
-        def on_response(response: InferResponse | None, final: bool) -> None:
-            answers.append(response or InferResponse())
-            done.release()
-
-        number = next(self._numbers)
-        self._expect(number, on_response)
-        self._call(message(number.to_bytes(8, "little")))
-        done.acquire()
-        failure = answers[0].failure
-        if failure is not None:
-            raise error_of(failure.code, failure.message)
-        return answers[0]
-
     # The server's log.
 
     def log(self, level: str, message: str, handle: int | None = None) -> None:
@@ -329,74 +307,3 @@ class ProcessHost(ProcessMetrics):
                 message = bytearray(b"h\0\0\0\0\0\0\0" + number.to_bytes(8, "little"))
                 message[1] = ready
                 self._call(message)
-
-    # The rings.
-
-    def _call(self, message: bytearray) -> None:
-        channel = self._channel
-        channel.memory.inputs.flush()
-        record = channel.fit(message, channel.calls)
-        with self._calls_lock:
-            push_waiting(channel.calls, record)
-        os.write(channel.event, _EVENT)
-
-    def wake_server(self) -> None:
-        """Has it look at what was pushed."""
-        os.write(self._channel.event, _EVENT)
-
-    def _expect(self, number: int, on_response: OnResponse) -> None:
-        with self._lock:
-            self._waiting[number] = on_response
-            if not self._led:
-                self._start_reader()
-
-    def _lead(self) -> bool:
-        """Whether this thread reads the returns until its own answer is there: one wake-up less for each call."""
-        with self._lock:
-            if self._led or self._reader is not None:
-                return False
-            self._led = True
-            return True
-
-    def _follow(self) -> None:
-        with self._lock:
-            self._led = False
-            if self._waiting or self._listening:
-                self._start_reader()
-
-    def _listen(self) -> None:
-        with self._lock:
-            self._listening = True
-            if not self._led:
-                self._start_reader()
-
-    def _start_reader(self) -> None:
-        if self._reader is None:
-            self._reader = threading.Thread(target=self._read_returns, name="argosy-returns", daemon=True)
-            self._reader.start()
-
-    def _read_returns(self) -> None:
-        while True:
-            self._read_return()
-
-    def _read_return(self) -> None:
-        channel = self._channel
-        record = channel.returns.pop()
-        if record is None:
-            channel.memory.inputs.flush()
-            channel.returns.wait()
-            return
-        message = channel.open(record)
-        final = bool(message[1])
-        number = int.from_bytes(message[8:16], "little")
-        if message[0] == _READINESS:
-            self._asked_ready.put(number)
-            return
-        response: InferResponse | None = read_response(message, 16, channel.memory)
-        with self._lock:
-            on_response = self._waiting.pop(number, None) if final else self._waiting.get(number)
-        if on_response is None:
-            return
-        if final and response is not None and not response.outputs and response.failure is None:
-            response = response if response.parameters else None
-        on_response(response, final)

@@ -13,8 +13,13 @@ import ctypes
 import mmap
 import platform
 import time
+from typing import TYPE_CHECKING, Union
 
 from argosy.errors import Unsupported
+from argosy.worker.native import native
+
+if TYPE_CHECKING:
+    from argosy._worker import Ring as NativeRing
 
 HEAD_BYTES = 192
 _WRAP = 0xFFFFFFFF
@@ -92,6 +97,10 @@ class Ring:
         self._tail[0] = position
         return True
 
+    def reader_sleeps(self) -> bool:
+        """True: it cannot be read without a fence."""
+        return True
+
     def wake(self) -> None:
         """Wakes the reader. Always a system call: whether it sleeps cannot be read without a fence."""
         _syscall(_SYS_FUTEX, self._address, _FUTEX_WAKE, 0x7FFFFFFF, None, None, 0)
@@ -123,7 +132,18 @@ class Ring:
         self._sleeping[0] = 0
 
 
-def push_waiting(ring: Ring, record: bytes | bytearray) -> None:
+AnyRing = Union[Ring, "NativeRing"]  # the second one waits awake for a moment, and has fences
+
+
+def open_ring(control: mmap.mmap, address: int, at: int, capacity: int) -> AnyRing:
+    """The ring at `at` of `control`, which is mapped at `address`; the faster kind where there is one."""
+    if native is None:
+        return Ring(control, address, at, capacity)
+    made: NativeRing = native.Ring(control, address, at, capacity)
+    return made
+
+
+def push_waiting(ring: AnyRing, record: bytes | bytearray) -> None:
     """Pushes, waiting while the reader is behind. Called with the ring's lock held."""
     pause = 0.0001
     while not ring.push(record):

@@ -16,6 +16,7 @@ import numpy as np
 from argosy.errors import InvalidArgument
 from argosy.worker.host import NUMPY_TYPES, Failure, InferCall, InferRequest, InferResponse, Parameter, TensorValue
 from argosy.worker.memory import Inputs, Outputs
+from argosy.worker.native import native
 
 INLINE = 64 << 10
 DTYPES = (
@@ -34,6 +35,7 @@ _IN_MESSAGE, _WRITERS, _READERS = 0, 1, 2
 
 _REQUEST = struct.Struct("<QQQqQIBBHHHI")
 _RESPONSE = struct.Struct("<BBHHH")
+_PLAIN = tuple(_RESPONSE.pack(0, 0, outputs, 0, 0) + bytes(4) for outputs in range(8))
 _TENSOR = struct.Struct("<HBBIQQQ")
 _U32 = struct.Struct("<I")
 _I64 = struct.Struct("<q")
@@ -110,12 +112,16 @@ def _read_tensor(message: bytes, at: int, memory: Memory) -> tuple[TensorValue, 
             # A copy, and small: a message cannot be written, and models write to their inputs.
             data = np.ndarray(shape, _NUMPY[dtype], bytearray(message[at : at + size]))
         return TensorValue(name, DTYPES[dtype], shape, data), at + size
+    return TensorValue(name, DTYPES[dtype], shape, _read_far(memory, dtype, block, offset, size, shape)), at
+
+
+def _read_far(
+    memory: Memory, dtype: int, block: int, offset: int, size: int, shape: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
     raw = memory.inputs.bytes_of(block, offset, size)
     if dtype == _BYTES:
-        data = _strings(raw.tobytes(), 0, size, shape)
-    else:
-        data = raw.view(_NUMPY[dtype]).reshape(shape)
-    return TensorValue(name, DTYPES[dtype], shape, data), at
+        return _strings(raw.tobytes(), 0, size, shape)
+    return raw.view(_NUMPY[dtype]).reshape(shape)
 
 
 def _strings(message: bytes, at: int, size: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -131,7 +137,7 @@ def _strings(message: bytes, at: int, size: int, shape: tuple[int, ...]) -> np.n
     return data.reshape(shape)
 
 
-def read_requests(message: bytes, memory: Memory, outputs: tuple[str, ...]) -> list[Received]:
+def _read_requests(message: bytes, memory: Memory, outputs: tuple[str, ...]) -> list[Received]:
     """The requests of a batch. `outputs`: what is wanted of a request that names none."""
     (count,) = _U32.unpack_from(message, 4)
     at = 8
@@ -167,7 +173,7 @@ def read_requests(message: bytes, memory: Memory, outputs: tuple[str, ...]) -> l
     return found
 
 
-def read_response(message: bytes, at: int, memory: Memory) -> InferResponse:
+def _read_response(message: bytes, at: int, memory: Memory) -> InferResponse:
     """A response that begins at `at`."""
     code, _, n_outputs, n_parameters, _ = _RESPONSE.unpack_from(message, at)
     text, at = _text(message, at + 8)
@@ -276,6 +282,11 @@ def _place(
     return _WRITERS, block, block
 
 
+def _put_tensors(to: bytearray, tensors: Sequence[TensorValue], memory: Memory, lent: list[int]) -> None:
+    for tensor in tensors:
+        _put_tensor(to, tensor, memory, lent)
+
+
 def put_response(to: bytearray, response: InferResponse, memory: Memory, lent: list[int]) -> None:
     """Appends. `lent` collects the blocks that the server now holds. Raises InvalidArgument."""
     failure = response.failure
@@ -284,12 +295,15 @@ def put_response(to: bytearray, response: InferResponse, memory: Memory, lent: l
         put_text(to, failure.message)
         return
     outputs, parameters = response.outputs, response.parameters
-    to += _RESPONSE.pack(0, 0, len(outputs), len(parameters), 0)
-    to += b"\0\0\0\0"
     if parameters:
+        to += _RESPONSE.pack(0, 0, len(outputs), len(parameters), 0)
+        to += b"\0\0\0\0"
         _put_parameters(to, parameters)
-    for output in outputs:
-        _put_tensor(to, output, memory, lent)
+    else:
+        to += (
+            _PLAIN[len(outputs)] if len(outputs) < len(_PLAIN) else _RESPONSE.pack(0, 0, len(outputs), 0, 0) + bytes(4)
+        )
+    put_tensors(to, outputs, memory, lent)
 
 
 def put_call(to: bytearray, call: InferCall, left_us: int, trace: str, memory: Memory, lent: list[int]) -> None:
@@ -309,11 +323,34 @@ def put_call(to: bytearray, call: InferCall, left_us: int, trace: str, memory: M
     for name in call.requested_outputs:
         put_text(to, name)
     _put_parameters(to, parameters)
-    for tensor in inputs:
-        _put_tensor(to, tensor, memory, lent)
+    put_tensors(to, inputs, memory, lent)
 
 
 def take_back(lent: Sequence[int], outputs: Outputs) -> None:
     """Blocks of a message that is not sent."""
     for block in lent:
         outputs.dropped(block)
+
+
+# The native half does the same for what is usual, and comes back for the rest.
+
+if native is None:
+    read_requests, read_response, put_tensors = _read_requests, _read_response, _put_tensors
+else:
+    native.set_up(
+        {
+            "InferRequest": InferRequest,
+            "InferResponse": InferResponse,
+            "Failure": Failure,
+            "Received": Received,
+            "TensorValue": TensorValue,
+            "DTYPES": DTYPES,
+            "CODES": CODES,
+            "NUMPY": _NUMPY,
+            "ndarray": np.ndarray,
+            "read_far": _read_far,
+            "read_strings": _strings,
+            "put_tensor": _put_tensor,
+        }
+    )
+    read_requests, read_response, put_tensors = native.read_requests, native.read_response, native.put_tensors

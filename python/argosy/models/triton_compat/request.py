@@ -39,6 +39,10 @@ class InferenceTrace:
         return json.dumps({"traceparent": self._context}) if self._context else None
 
 
+def _whose(request_id: str, model_name: str) -> str:
+    return f"request with id '{request_id}' and model name '{model_name}' should not be empty."
+
+
 class InferenceRequest:
     """`InferenceRequest(model_name=..., inputs=[...], requested_output_names=[...])` is a call to that model."""
 
@@ -61,36 +65,31 @@ class InferenceRequest:
         trace: InferenceTrace | None = None,
         parameters: Any = None,
     ) -> None:
-        for value, name in ((inputs, "inputs"), (requested_output_names, "requested_output_names"), (model_name, "")):
-            if value is None:
-                raise TypeError(f"InferenceRequest: argument '{name or 'model_name'}' is missing")
+        if inputs is None or requested_output_names is None or model_name is None:
+            needed = {"inputs": inputs, "requested_output_names": requested_output_names, "model_name": model_name}
+            missing = next(name for name, value in needed.items() if value is None)
+            raise TypeError(f"InferenceRequest: argument '{missing}' is missing")
         if isinstance(correlation_id, bool) or not isinstance(correlation_id, (int, str)):
             raise TritonModelException("Correlation ID must be integer or string")
-        whose = f"request with id '{request_id}' and model name '{model_name}' should not be empty."
-        self._inputs: list[Tensor] = list(inputs or ())
-        for tensor in self._inputs:
-            if tensor is None:
-                raise TritonModelException(f"Input tensor for {whose}")
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"inputs: expected Tensor objects, got {type(tensor)}")
-        if not all(requested_output_names or ()):
-            raise TritonModelException(f"Requested output name for {whose}")
+        self._inputs: list[Tensor] = list(inputs)
+        given: Any
+        for given in self._inputs:
+            if not isinstance(given, Tensor):
+                if given is None:
+                    raise TritonModelException(f"Input tensor for {_whose(request_id, model_name)}")
+                raise TypeError(f"inputs: expected Tensor objects, got {type(given)}")
+        if not all(requested_output_names):
+            raise TritonModelException(f"Requested output name for {_whose(request_id, model_name)}")
         self._request: InferRequest | None = None
         self._sender: InferenceResponseSender | None = None
         self._release = RELEASE_ALL
-        self._memory = preferred_memory or PreferredMemory(PreferredMemory.CPU)
-        self._trace = trace or InferenceTrace()
+        self._memory = preferred_memory
+        self._trace = trace
+        # By position: this is made for each call of a model.
         self._call = InferCall(
-            model=str(model_name),
-            inputs=(),
-            version=int(model_version),
-            requested_outputs=tuple(requested_output_names or ()),
-            id=str(request_id),
-            correlation_id=correlation_id,
-            flags=int(flags),
-            timeout_us=int(timeout),
-            parameters=checked_parameters(parameters),
-        )
+            str(model_name), (), int(model_version), tuple(requested_output_names), str(request_id), correlation_id,
+            int(flags), 0, int(timeout), checked_parameters(parameters),
+        )  # fmt: skip
 
     @classmethod
     def incoming(cls, binding: Binding, request: InferRequest, decoupled: bool) -> InferenceRequest:
@@ -134,13 +133,18 @@ class InferenceRequest:
     def trace(self) -> InferenceTrace:
         if self._request is not None:
             return InferenceTrace(self._request.traceparent, (self._request.handle,))
-        return self._trace
+        return self._trace or InferenceTrace()
 
     def preferred_memory(self) -> PreferredMemory:
-        return PreferredMemory(PreferredMemory.CPU) if self._request is not None else self._memory
+        own = self._memory if self._request is None else None
+        return own or PreferredMemory(PreferredMemory.CPU)
 
     def requested_output_names(self) -> list[str]:
         return list(self._of().requested_outputs)
+
+    def wanted(self) -> Sequence[str]:
+        """The same, as the server sent it."""
+        return self._of().requested_outputs
 
     # A request that this model answers.
 
@@ -203,9 +207,13 @@ class InferenceRequest:
             check_phase(binding)
         except ArgosyError as error:
             raise TritonModelException(error.message) from error
-        return self._call._replace(
-            inputs=tuple(tensor.value() for tensor in self._inputs), parents=self._trace.parents or current_requests()
-        )
+        call = self._call
+        parents = self._trace.parents if self._trace is not None else ()
+        return InferCall(
+            call.model, tuple([one.value() for one in self._inputs]), call.version, call.requested_outputs, call.id,
+            call.correlation_id, call.flags, call.priority, call.timeout_us, call.parameters,
+            parents or current_requests(),
+        )  # fmt: skip
 
     def _incoming(self, method: str) -> InferRequest:
         if self._request is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from argosy.models.triton_compat.errors import TritonError, TritonModelException, error_of, failure_of
@@ -23,6 +23,10 @@ def checked_parameters(parameters: Any) -> dict[str, Parameter]:
         if not isinstance(value, (bool, int, float, str)):
             raise TritonModelException(f"Expect parameters values to have type bool/int/str, found type {type(value)}")
     return dict(parameters)
+
+
+# What a named tuple's own constructor does, without a Python function in between.
+_new: Callable[[type[InferResponse], tuple[Any, ...]], InferResponse] = tuple.__new__
 
 
 class InferenceResponse:
@@ -47,18 +51,20 @@ class InferenceResponse:
     @classmethod
     def of(cls, response: InferResponse) -> InferenceResponse:
         """A called model's answer."""
-        made = cls([Tensor.of(value) for value in response.outputs])
+        made = cls.__new__(cls)
+        made._tensors = [Tensor.of(value) for value in response.outputs]
         made._parameters = dict(response.parameters)
-        if response.failure is not None:
-            made._error = error_of(response.failure)
+        made._error = error_of(response.failure) if response.failure is not None else None
         return made
 
     def for_server(self, requested: Collection[str]) -> InferResponse:
         """Only the requested outputs, in the model's order; all of them when nothing was named."""
         if self._error is not None:
             return InferResponse(parameters=self._parameters, failure=failure_of(self._error))
-        outputs = tuple(tensor.value() for tensor in self._tensors if not requested or tensor.name() in requested)
-        return InferResponse(outputs, self._parameters)
+        tensors = self._tensors
+        if requested:
+            tensors = [tensor for tensor in tensors if tensor.name() in requested]
+        return _new(InferResponse, (tuple([tensor.value() for tensor in tensors]), self._parameters, None))
 
     def output_tensors(self) -> list[Tensor]:
         return self._tensors

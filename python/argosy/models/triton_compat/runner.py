@@ -114,7 +114,8 @@ class TritonModelRunner:
     def _run(self, batch: list[InferenceRequest], handles: tuple[int, ...]) -> None:
         try:
             result = self._model.execute(batch)
-            if inspect.isawaitable(result):  # an async execute behind a decorator
+            # A list is the rule, and asking whether it can be awaited is not cheap.
+            if type(result) is not list and inspect.isawaitable(result):  # an async execute behind a decorator
                 result = self._loop.submit(_awaited(result)).result()
             self._finish(batch, handles, result)
         except Exception as error:
@@ -154,6 +155,8 @@ class TritonModelRunner:
                 f"InferenceRequest(s) size is:{len(batch)}, and InferenceResponse(s) size is:{len(result)}\n"
             )
         for request, response in zip(batch, result):
+            if type(response) is InferenceResponse and request.release_flags() != RELEASE_RESCHEDULE:
+                continue
             if request.release_flags() == RELEASE_RESCHEDULE:
                 if response is not None:
                     raise _ContractBroken(
@@ -173,7 +176,7 @@ class TritonModelRunner:
             if sender is not None:
                 sender.send(response, FINAL)
             else:
-                self._host.respond(handle, response.for_server(request.requested_output_names()), True)
+                self._host.respond(handle, response.for_server(request.wanted()), True)
         except Exception as error:  # also what writing a model's own object as text may raise
             self._fail([request], (handle,), error)
 

@@ -5,6 +5,7 @@ BYTES are object arrays of `bytes`. BF16 has no numpy type; it comes and goes th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from argosy.models.triton_compat import dlpack
 from argosy.models.triton_compat.datatypes import NUMBERS
 from argosy.models.triton_compat.errors import TritonModelException
 from argosy.worker.host import Array, TensorValue
+
+# What a named tuple's own constructor does, without a Python function in between.
+_new: Callable[[type[TensorValue], tuple[Any, ...]], TensorValue] = tuple.__new__
 
 
 class Tensor:
@@ -41,13 +45,13 @@ class Tensor:
     def of(cls, value: TensorValue) -> Tensor:
         """The server's tensor, without a copy."""
         tensor = cls.__new__(cls)
-        tensor._name, tensor._dtype, tensor._array = value.name, value.dtype, value.data
+        tensor._name, tensor._dtype, _, tensor._array = value
         return tensor
 
     def value(self) -> TensorValue:
         """For the server; elements of BYTES become `bytes` here."""
         array = as_bytes(self._array) if self._dtype == "BYTES" else self._array
-        return TensorValue(self._name, self._dtype, array.shape, array)
+        return _new(TensorValue, (self._name, self._dtype, array.shape, array))
 
     def name(self) -> str:
         return self._name
