@@ -4,11 +4,20 @@
 
 #include "base/log.h"
 #include "engine/owed_wakes.h"
+#include "engine/tracked_sink.h"
 #include "model/check_request.h"
 #include "sched/make_policy.h"
 
 namespace argosy::engine {
 namespace {
+
+void comes_again(infer::Request& request) {
+  request.timings.taken = {};
+  request.reply.wrap([](std::unique_ptr<infer::ReplySink> sink) {
+    if (auto* last_run = dynamic_cast<TrackedSink*>(sink.get())) last_run->supersede();
+    return sink;
+  });
+}
 
 TimePoint deadline_of(const infer::Request& request) {
   if (request.timeout_us == 0) return request.deadline;
@@ -42,7 +51,9 @@ Lane::Lane(model::SpecPtr spec, std::size_t instances, const Clock& clock, std::
 void Lane::submit(infer::RequestPtr request, OwedWakes* owed) {
   const TimePoint now = clock_.now();
   if (request->timings.received == TimePoint{}) request->timings.received = now;
-  if (!gate_.enter()) {
+  const bool inside = gate_.enter();
+  if (request->timings.taken != TimePoint{}) comes_again(*request);
+  if (!inside) {
     Status why;
     {
       auto refusal = refusal_.lock();

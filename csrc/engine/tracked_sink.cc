@@ -15,7 +15,19 @@ TrackedSink::TrackedSink(std::shared_ptr<Lane> lane, std::size_t instance, const
       previous_(request.timings.input_ready),
       inner_(std::move(inner)) {}
 
+void TrackedSink::supersede() {
+  superseded_ = true;
+  Outgoing nothing{order_, {}, {}, {}};
+  lane_->outbox().put({&nothing, 1});
+}
+
 void TrackedSink::send(infer::Response response, bool last) {
+  if (superseded_) {
+    for (auto& part : held_) inner_.stream(std::move(part));
+    held_.clear();
+    if (!last) return inner_.stream(std::move(response));
+    return std::move(inner_).finish(std::move(response));
+  }
   const TimePoint now = lane_->clock().now();
   if (lane_->spec().decoupled) count_part(response, now, last);
   if (!last) {

@@ -29,6 +29,10 @@ class TrackedSink final : public infer::ReplySink {
     timings_.output_ready = output_ready;
   }
 
+  // The request comes again unanswered: whatever is said from now on only passes, because
+  // the sink of its next run counts it. Its place in the order is given up.
+  void supersede();
+
  private:
   void count_part(const infer::Response& response, TimePoint now, bool last);
 
@@ -42,6 +46,7 @@ class TrackedSink final : public infer::ReplySink {
   TimePoint previous_;  // when the model began, or the response before
   std::uint64_t index_ = 0;
   std::vector<infer::Response> held_;  // parts that wait for earlier requests
+  bool superseded_ = false;
   infer::Reply inner_;
 };
 

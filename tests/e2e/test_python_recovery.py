@@ -152,6 +152,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_a_request_that_is_given_back_comes_again_until_it_is_answered(server: argosy.Server) -> None:
     assert server.infer("again", {"X": np.array([5], np.float32)}, id="a")["Y"].tolist() == [0, 6, 5]
     assert server.infer("again", {"X": np.array([0], np.float32)}, id="b")["Y"].tolist() == [0, 7, 0]
+    # Executed seven times, answered twice.
+    until(lambda: statistics(server, "again")["execution_count"] == 7, 20)
+    found = statistics(server, "again")
+    assert (found["inference_count"], found["inference_stats"]["success"]["count"]) == (2, 2)
+    assert found["inference_stats"]["fail"]["count"] == 0
 
 
 def test_requests_given_back_are_batched_with_new_ones(server: argosy.Server) -> None:
