@@ -4,17 +4,35 @@
 
 namespace argosy::load {
 
+namespace {
+
+Status wrong(std::string_view got, std::string_view expected) {
+  const auto differ = std::mismatch(got.begin(), got.end(), expected.begin(), expected.end());
+  return internal_error("wrong answer: first output has " + std::to_string(got.size()) + " bytes, expected " +
+                        std::to_string(expected.size()) + ", first difference at byte " +
+                        std::to_string(differ.first - got.begin()));
+}
+
+}  // namespace
+
+Status AnswerCheck::check_shared(std::size_t which, std::string_view body) {
+  Passed& passed = passed_[which];
+  if (!passed.any || passed.body != body) {
+    if (auto status = lists_output(format_, body); !status.ok()) return status;
+    passed = {true, 0, std::string(body)};
+  }
+  if (!expected_[which]) return {};
+  const std::string_view got = shared_[which].substr(0, expected_[which]->size());
+  return got == *expected_[which] ? Status() : wrong(got, *expected_[which]);
+}
+
 Status AnswerCheck::check(std::size_t which, std::string_view body, std::size_t header_length) {
+  if (!shared_.empty()) return check_shared(which, body);
   Passed& passed = passed_[which];
   if (passed.any && passed.header_length == header_length && passed.body == body) return {};
   auto output = first_output(format_, body, header_length);
   if (!output.ok()) return output.status();
-  if (const auto& expected = expected_[which]; expected && *output != *expected) {
-    const auto differ = std::mismatch(output->begin(), output->end(), expected->begin(), expected->end());
-    return internal_error("wrong answer: first output has " + std::to_string(output->size()) + " bytes, expected " +
-                          std::to_string(expected->size()) + ", first difference at byte " +
-                          std::to_string(differ.first - output->begin()));
-  }
+  if (const auto& expected = expected_[which]; expected && *output != *expected) return wrong(*output, *expected);
   passed = {true, header_length, std::string(body)};
   return {};
 }

@@ -19,8 +19,10 @@ namespace argosy::load {
 
 class AnswerCheck {
  public:
-  AnswerCheck(Format format, std::vector<std::optional<std::string>> expected)
-      : format_(format), expected_(std::move(expected)), passed_(expected_.size()) {}
+  // `shared`: the memory of each sample's first output, where answers do not carry it.
+  AnswerCheck(Format format, std::vector<std::optional<std::string>> expected,
+              std::vector<std::string_view> shared = {})
+      : format_(format), expected_(std::move(expected)), shared_(std::move(shared)), passed_(expected_.size()) {}
 
   // Ok, or why the answer to sample `which` is wrong.
   Status check(std::size_t which, std::string_view body, std::size_t header_length);
@@ -33,7 +35,10 @@ class AnswerCheck {
   };
 
   const Format format_;
+  Status check_shared(std::size_t which, std::string_view body);
+
   const std::vector<std::optional<std::string>> expected_;
+  const std::vector<std::string_view> shared_;
   std::vector<Passed> passed_;
 };
 

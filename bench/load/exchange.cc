@@ -7,16 +7,26 @@
 namespace argosy::load {
 namespace {
 
-std::string json_request(const Sample& sample, bool binary) {
+void append_json_place(std::string& json, const std::string& region, const SharedPlace& place) {
+  json += R"(,"parameters":{"shared_memory_region":)";
+  append_json_string(json, region);
+  json += R"(,"shared_memory_offset":)" + std::to_string(place.offset) + R"(,"shared_memory_byte_size":)" +
+          std::to_string(place.bytes) + "}}";
+}
+
+std::string json_request(const Sample& sample, bool binary, const SharedRequest* shared) {
   std::string json = R"({"inputs":[)";
-  for (const Tensor& tensor : sample.inputs) {
+  for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+    const Tensor& tensor = sample.inputs[i];
     if (json.back() == '}') json += ',';
     json += R"({"name":)";
     append_json_string(json, tensor.name);
     json += R"(,"shape":[)";
     for (const auto dim : tensor.shape) json += (json.back() == '[' ? "" : ",") + std::to_string(dim);
     json += R"(],"datatype":")" + tensor.datatype + '"';
-    if (binary) {
+    if (shared != nullptr) {
+      append_json_place(json, shared->region, shared->inputs[i]);
+    } else if (binary) {
       json += R"(,"parameters":{"binary_data_size":)" + std::to_string(tensor.bytes.size()) + "}}";
     } else {
       json += R"(,"data":[)";
@@ -25,20 +35,58 @@ std::string json_request(const Sample& sample, bool binary) {
     }
   }
   json += ']';
-  if (binary) json += R"(,"parameters":{"binary_data_output":true})";
+  if (shared != nullptr) {
+    json += R"(,"outputs":[)";
+    for (const SharedPlace& place : shared->outputs) {
+      if (json.back() == '}') json += ',';
+      json += R"({"name":)";
+      append_json_string(json, place.tensor);
+      append_json_place(json, shared->region, place);
+    }
+    json += ']';
+  }
+  if (binary && shared == nullptr) json += R"(,"parameters":{"binary_data_output":true})";
   return json + '}';
 }
 
-std::string proto_request(const Target& target, const Sample& sample) {
+void append_proto_parameter(std::string& to, std::uint32_t field, std::string_view key, const std::string& value) {
+  std::string entry;
+  append_bytes_field(entry, 1, key);
+  append_bytes_field(entry, 2, value);
+  append_bytes_field(to, field, entry);
+}
+
+void append_proto_place(std::string& to, std::uint32_t field, const std::string& region, const SharedPlace& place) {
+  std::string name, offset, bytes;
+  append_bytes_field(name, 3, region);
+  append_uint_field(offset, 2, place.offset);
+  append_uint_field(bytes, 2, place.bytes);
+  append_proto_parameter(to, field, "shared_memory_region", name);
+  append_proto_parameter(to, field, "shared_memory_offset", offset);
+  append_proto_parameter(to, field, "shared_memory_byte_size", bytes);
+}
+
+std::string proto_request(const Target& target, const Sample& sample, const SharedRequest* shared) {
   std::string message = model_request_message(target);
-  for (const Tensor& tensor : sample.inputs) {
+  for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+    const Tensor& tensor = sample.inputs[i];
     std::string dims;
     for (const auto dim : tensor.shape) append_varint(dims, static_cast<std::uint64_t>(dim));
     std::string input;
     append_bytes_field(input, 1, tensor.name);
     append_bytes_field(input, 2, tensor.datatype);
     if (!dims.empty()) append_bytes_field(input, 3, dims);
+    if (shared != nullptr) append_proto_place(input, 4, shared->region, shared->inputs[i]);
     append_bytes_field(message, 5, input);
+  }
+  if (shared != nullptr) {
+    for (const SharedPlace& place : shared->outputs) {
+      std::string output;
+      append_bytes_field(output, 1, place.tensor);
+      append_proto_place(output, 2, shared->region, place);
+      append_bytes_field(message, 6, output);
+    }
+    return message;
   }
   for (const Tensor& tensor : sample.inputs) append_bytes_field(message, 7, tensor.bytes);
   return message;
@@ -126,11 +174,39 @@ Exchange grpc_call(std::string_view method, std::string_view message) {
   return call;
 }
 
-Exchange infer_exchange(Format format, const Target& target, const Sample& sample) {
-  if (format == Format::grpc) return grpc_call("ModelInfer", proto_request(target, sample));
-  const bool binary = format == Format::http_binary;
+Exchange http_post(const Target& target, std::string_view path, std::string body) {
+  std::string head = "POST " + std::string(path) + " HTTP/1.1\r\nHost: " + target.authority +
+                     "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+                     "\r\n\r\n";
+  return {std::move(head), std::move(body)};
+}
+
+Exchange register_exchange(bool grpc, const Target& target, const SharedObject& object) {
+  if (grpc) {
+    std::string message;
+    append_bytes_field(message, 1, object.region);
+    append_bytes_field(message, 2, object.key);
+    append_uint_field(message, 4, object.bytes);
+    return grpc_call("SystemSharedMemoryRegister", message);
+  }
+  std::string json = R"({"key":)";
+  append_json_string(json, object.key);
+  json += R"(,"offset":0,"byte_size":)" + std::to_string(object.bytes) + "}";
+  return http_post(target, "/v2/systemsharedmemory/region/" + object.region + "/register", std::move(json));
+}
+
+Exchange unregister_exchange(bool grpc, const Target& target, const SharedObject& object) {
+  if (!grpc) return http_post(target, "/v2/systemsharedmemory/region/" + object.region + "/unregister", "");
+  std::string message;
+  append_bytes_field(message, 1, object.region);
+  return grpc_call("SystemSharedMemoryUnregister", message);
+}
+
+Exchange infer_exchange(Format format, const Target& target, const Sample& sample, const SharedRequest* shared) {
+  if (format == Format::grpc) return grpc_call("ModelInfer", proto_request(target, sample, shared));
+  const bool binary = format == Format::http_binary && shared == nullptr;
   Exchange exchange;
-  exchange.body = json_request(sample, binary);
+  exchange.body = json_request(sample, binary, shared);
   const std::size_t json_size = exchange.body.size();
   if (binary) {
     for (const Tensor& tensor : sample.inputs) exchange.body += tensor.bytes;
@@ -141,6 +217,20 @@ Exchange infer_exchange(Format format, const Target& target, const Sample& sampl
   if (binary) exchange.head += "Inference-Header-Content-Length: " + std::to_string(json_size) + "\r\n";
   exchange.head += "\r\n";
   return exchange;
+}
+
+Status lists_output(Format format, std::string_view body) {
+  if (format == Format::grpc) {
+    ProtoReader response(body);
+    while (response.next()) {
+      if (response.field() == 5) return {};
+    }
+    return internal_error("the answer has no outputs");
+  }
+  const auto json = parse_json(body);
+  if (!json.ok()) return internal_error("answer: " + json.status().message());
+  const Json* outputs = json->find("outputs");
+  return outputs == nullptr || outputs->items.empty() ? internal_error("the answer has no outputs") : Status();
 }
 
 Result<std::string> first_output(Format format, std::string_view body, std::size_t header_length) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "load/samples.h"
@@ -29,13 +30,38 @@ struct Target {
   std::string version;  // empty: the server's choice
 };
 
-Exchange infer_exchange(Format format, const Target& target, const Sample& sample);
+// Where the tensors of one request lie in memory that the server knows as `region`.
+struct SharedPlace {
+  std::string tensor;
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+};
+struct SharedRequest {
+  std::string region;
+  std::vector<SharedPlace> inputs, outputs;
+};
+
+// `shared`: the request names places instead of carrying bytes; null: it carries them.
+Exchange infer_exchange(Format format, const Target& target, const Sample& sample,
+                        const SharedRequest* shared = nullptr);
+
+// A POSIX shared memory object and the name under which the server is told of it.
+struct SharedObject {
+  std::string region;
+  std::string key;
+  std::size_t bytes = 0;
+};
+Exchange register_exchange(bool grpc, const Target& target, const SharedObject& object);
+Exchange unregister_exchange(bool grpc, const Target& target, const SharedObject& object);
 Exchange http_get(const Target& target, std::string_view path);
 Exchange grpc_call(std::string_view method, std::string_view message);  // method of GRPCInferenceService
 std::string model_path(const Target& target);                           // /v2/models/<m>[/versions/<v>]
 std::string model_request_message(const Target& target);                // name = 1, version = 2
 
 constexpr std::size_t kNoHeaderLength = static_cast<std::size_t>(-1);
+
+// Whether an answer lists an output, wherever its bytes are.
+Status lists_output(Format format, std::string_view body);
 
 // The first output's bytes. `header_length` is Inference-Header-Content-Length, or
 // kNoHeaderLength; `body` is a gRPC answer without its 5-byte prefix.

@@ -10,6 +10,7 @@
 #include "load/measurement.h"
 #include "load/options.h"
 #include "load/report.h"
+#include "load/shared_tensors.h"
 
 namespace argosy::load {
 namespace {
@@ -73,6 +74,21 @@ std::optional<pid_t> find_server(const Options& options, const Address& address)
   return listener_of_port(static_cast<std::uint16_t>(std::atoi(options.port.c_str())));
 }
 
+Status measure_all(const Options& options, SendPlan& plan, ControlClient& control, const Address& address) {
+  const auto server = find_server(options, address);
+  const bool has_statistics = options.statistics && control.statistics().ok();
+  const Machine machine = this_machine();
+  for (const Load& load : options.loads) {
+    place(plan, options, load);
+    const Measured measured =
+        measure(plan, load, options.rules, has_statistics ? &control : nullptr, server, interrupted);
+    std::printf("%s\n", json_line(options, measured, machine).c_str());
+    std::fflush(stdout);
+    if (interrupted) return cancelled("interrupted");
+  }
+  return {};
+}
+
 Status run(const Options& options) {
   auto address = resolve(options.host, options.port);
   if (!address.ok()) return address.status();
@@ -91,22 +107,25 @@ Status run(const Options& options) {
   plan.address = *address;
   plan.poisson = options.poisson;
   plan.seed = options.samples.seed;
-  for (const Sample& sample : *samples) {
-    plan.exchanges.push_back(infer_exchange(options.format, options.target, sample));
+  std::unique_ptr<SharedTensors> shared;
+  if (options.shared_memory) {
+    auto made = SharedTensors::make(*samples, *card, options.shared_output_bytes);
+    if (!made.ok()) return made.status();
+    shared = std::move(*made);
+    plan.shared_outputs = shared->first_outputs();
+  }
+  for (std::size_t i = 0; i < samples->size(); ++i) {
+    const Sample& sample = (*samples)[i];
+    const SharedRequest* places = shared ? &shared->requests()[i] : nullptr;
+    plan.exchanges.push_back(infer_exchange(options.format, options.target, sample, places));
     plan.expected.push_back(sample.expected);
   }
-  const auto server = find_server(options, *address);
-  const bool has_statistics = options.statistics && control.statistics().ok();
-  const Machine machine = this_machine();
-  for (const Load& load : options.loads) {
-    place(plan, options, load);
-    const Measured measured =
-        measure(plan, load, options.rules, has_statistics ? &control : nullptr, server, interrupted);
-    std::printf("%s\n", json_line(options, measured, machine).c_str());
-    std::fflush(stdout);
-    if (interrupted) return cancelled("interrupted");
-  }
-  return {};
+  if (!shared) return measure_all(options, plan, control, *address);
+  auto told = control.call(register_exchange(grpc, options.target, shared->object()));
+  if (!told.ok()) return {told.status().code(), "registering shared memory: " + told.status().message()};
+  const Status measured = measure_all(options, plan, control, *address);
+  told = control.call(unregister_exchange(grpc, options.target, shared->object()));
+  return measured.ok() && !told.ok() ? told.status() : measured;
 }
 
 int main_of(int count, char** arguments) {

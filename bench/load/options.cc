@@ -32,6 +32,8 @@ constexpr Flag kFlags[] = {
     {"--shape", "INPUT:D,D", "sizes of dynamic dimensions, without the batch dimension; repeatable"},
     {"--input-data", "random|zero|FILE", "perf_analyzer's JSON where a file [random]"},
     {"--string-length", "N", "of random BYTES elements [16]"},
+    {"--shared-memory", "none|system|cuda", "where tensors lie, instead of in the messages [none]"},
+    {"--output-shared-memory-size", "BYTES", "room for each output there [102400]"},
     {"--expect", "none|echo|FILE", "compare each first output: with the first input, or with a file's bytes [none]"},
     {"--warm-up", "MS", "[1000]"},
     {"--window", "MS", "length of a window [1000]"},
@@ -145,6 +147,11 @@ Status read_flag(std::string_view flag, std::string_view v, Options& to, Raw& ra
     return {};
   }
   if (flag == "--string-length") return read_whole(flag, v, 0, 1e9, to.samples.string_length);
+  if (flag == "--shared-memory") {
+    if (v == "cuda") return unsupported("--shared-memory cuda: this load generator has no CUDA; use system or none");
+    return read_choice(flag, v, "system", "none", to.shared_memory);
+  }
+  if (flag == "--output-shared-memory-size") return read_whole(flag, v, 1, 1e12, to.shared_output_bytes);
   if (flag == "--expect") return to.expect = v, Status();
   if (flag == "--warm-up") return read_ms(flag, v, 0, to.rules.warm_up);
   if (flag == "--window") return read_ms(flag, v, 10, to.rules.window);

@@ -30,6 +30,8 @@ struct Options {
   SampleRules samples;
   std::string input_file;       // empty: generated
   std::string expect = "none";  // "none", "echo", or a file with the first output's bytes
+  bool shared_memory = false;   // tensors in system shared memory
+  std::size_t shared_output_bytes = 102'400;
   std::string server_pid = "auto";
   bool statistics = true;
   std::string label;

@@ -30,6 +30,7 @@ struct SendPlan {
   Address address;
   std::vector<Exchange> exchanges;                   // sent in turn
   std::vector<std::optional<std::string>> expected;  // one for each exchange
+  std::vector<std::string_view> shared_outputs;      // likewise, where answers do not carry them; else empty
 
   std::uint32_t connections = 1;
   std::uint32_t streams = 1;  // requests in flight on a connection; 1 for HTTP

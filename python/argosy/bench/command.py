@@ -32,6 +32,8 @@ _PASSED_ON = {
     "batch_size": "-b",
     "input_data": "--input-data",
     "string_length": "--string-length",
+    "shared_memory": "--shared-memory",
+    "output_shared_memory_size": "--output-shared-memory-size",
     "expect": "--expect",
     "warm_up": "--warm-up",
     "measurement_interval": "--window",
@@ -62,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--expect", metavar="none|echo|FILE", help="compare every first output: with the first input, or a file [none]"
     )
+    what.add_argument(
+        "--shared-memory",
+        choices=("none", "system", "cuda"),
+        help="where tensors lie, instead of in the messages; the server must allow it [none]",
+    )
+    what.add_argument("--output-shared-memory-size", metavar="BYTES", help="room for each output there [102400]")
     load = parser.add_argument_group("how much")
     load.add_argument(
         "--concurrency-range", metavar="START:END:STEP", help="closed loop: requests in flight; also 1,2,4 [1]"
