@@ -2,10 +2,11 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <span>
 #include <string>
 
+#include "device/device.h"
 #include "python/bind.h"
-#include "python/runtime.h"
 #include "python/status_caster.h"
 #include "shm/regions.h"
 
@@ -38,7 +39,8 @@ py::dict to_python(const shm::RegionStatus& region) {
 void bind_shm(py::module_& m) {
   using Regions = shm::Regions;
   py::class_<Regions, std::shared_ptr<Regions>>(m, "SharedMemory", "Memory that clients have registered, by name.")
-      .def(py::init([](const std::shared_ptr<Runtime>&) { return std::make_shared<Regions>(); }), py::arg("engine"))
+      .def(py::init([] { return std::make_shared<Regions>(take(device::cuda_devices())); }),
+           "On the GPUs that are there, too; raises Internal when one does not answer.")
       .def(
           "register_system",
           [](Regions& self, const std::string& name, const std::string& key, std::uint64_t offset, std::uint64_t size) {
