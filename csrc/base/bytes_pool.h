@@ -2,9 +2,9 @@
 
 // BytesPool: where receive and batch buffers come from.
 //
-// Small buffers are kept in size classes and reused, because a fresh page costs
-// more than the copy that fills it; large ones go back to the system when freed,
-// so that resident memory returns after a burst. On a GPU host the composition
+// Buffers are kept in size classes, up to a limit, and reused, because a fresh page
+// costs more than the copy that fills it; what is beyond the limit, and buffers above
+// 64 MiB, go back to the system, so that resident memory returns after a burst. On a GPU host the composition
 // root passes a pool of pinned memory, and network bytes land where the device can
 // read them.
 //

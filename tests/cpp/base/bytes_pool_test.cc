@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -15,7 +16,8 @@ namespace {
 TEST(HostPool, BuffersAreAlignedAndLargeEnough) {
   HostPool pool;
   for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{1024}, std::size_t{1025},
-                                 std::size_t{4} << 20, (std::size_t{4} << 20) + 1}) {
+                                 std::size_t{4} << 20, (std::size_t{4} << 20) + 1, (std::size_t{10} << 20) + 100,
+                                 std::size_t{64} << 20, (std::size_t{64} << 20) + 1}) {
     Buffer buffer = pool.allocate(size);
     ASSERT_TRUE(buffer) << size;
     EXPECT_GE(buffer.capacity(), size);
@@ -38,9 +40,31 @@ TEST(HostPool, ASliceKeepsItsBufferFromBeingUsedAgain) {
   EXPECT_NE(pool.allocate(1024).data(), slice.data() - 100);
 }
 
-TEST(HostPool, ALargeBufferGoesBackToTheSystem) {
+TEST(HostPool, ABufferOfMegabytesIsUsedAgainAndWastesNoHalfOfItself) {
   HostPool pool;
-  { const Buffer buffer = pool.allocate((std::size_t{4} << 20) + 1); }
+  const std::byte* first = pool.allocate((std::size_t{10} << 20) + 100).data();
+  EXPECT_EQ(pool.kept_bytes(), std::size_t{12} << 20);
+  EXPECT_EQ(pool.allocate(std::size_t{11} << 20).data(), first);
+  EXPECT_NE(pool.allocate((std::size_t{12} << 20) + 1).data(), first);
+}
+
+// Law: a class is large enough, and at most a quarter too large above 4 MiB, a half below.
+TEST(HostPool, EverySizeGetsItsClass) {
+  HostPool pool(0);
+  for (std::size_t power = 10; power < 26; ++power) {
+    for (const std::size_t size :
+         {(std::size_t{1} << power) - 1, std::size_t{1} << power, (std::size_t{1} << power) + 1,
+          (std::size_t{5} << power) / 4, (std::size_t{5} << power) / 4 + 1, (std::size_t{7} << power) / 4}) {
+      const std::size_t got = pool.allocate(size).capacity();
+      EXPECT_GE(got, size);
+      EXPECT_LE(got, std::max<std::size_t>(1024, size > std::size_t{4} << 20 ? size + size / 4 : 2 * size)) << size;
+    }
+  }
+}
+
+TEST(HostPool, AHugeBufferGoesBackToTheSystem) {
+  HostPool pool;
+  { const Buffer buffer = pool.allocate((std::size_t{64} << 20) + 1); }
   EXPECT_EQ(pool.kept_bytes(), 0u);
 }
 
