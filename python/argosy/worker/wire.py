@@ -42,6 +42,7 @@ _I64 = struct.Struct("<q")
 _F64 = struct.Struct("<d")
 _DIMS = tuple(struct.Struct(f"<{rank}q") for rank in range(9))
 _PADDING = tuple(bytes(size) for size in range(16))
+_NO_TEXT = bytes(4)
 _names: dict[bytes, str] = {}
 
 
@@ -190,6 +191,9 @@ def _read_response(message: bytes, at: int, memory: Memory) -> InferResponse:
 
 def put_text(to: bytearray, text: str) -> None:
     """Appends a text after its length."""
+    if not text:
+        to += _NO_TEXT
+        return
     raw = text.encode("utf-8", "surrogateescape")
     to += len(raw).to_bytes(4, "little")
     to += raw
@@ -322,7 +326,8 @@ def put_call(to: bytearray, call: InferCall, left_us: int, trace: str, memory: M
     put_text(to, text)
     for name in call.requested_outputs:
         put_text(to, name)
-    _put_parameters(to, parameters)
+    if parameters:
+        _put_parameters(to, parameters)
     put_tensors(to, inputs, memory, lent)
 
 
