@@ -19,6 +19,7 @@ Result<std::vector<InputParts>> device_parts(const model::ModelSpec& spec, backe
                                              const ShapeRules& rules) {
   begin_batch(spec, batch);
   const std::uint32_t rows = spec.batches() ? padded_rows(rules, batch.rows) : batch.rows;
+  batch.run_rows = rows;
   std::vector<InputParts> inputs(spec.inputs.size());
   batch.inputs.clear();
   batch.inputs.reserve(inputs.size());
@@ -57,7 +58,8 @@ void set_input_data(backend::Batch& batch, std::span<const device::Memory> memor
   }
 }
 
-void drop_padding(const model::ModelSpec& spec, backend::Batch& batch, std::uint32_t ran) {
+void drop_padding(const model::ModelSpec& spec, backend::Batch& batch) {
+  const std::uint32_t ran = batch.run_rows;
   if (!spec.batches() || ran == batch.rows) return;
   for (Tensor& output : batch.outputs) {
     if (output.shape.rank() == 0 || output.shape[0] != static_cast<std::int64_t>(ran)) continue;

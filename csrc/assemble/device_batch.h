@@ -27,15 +27,15 @@ struct ShapeRules {
 
 std::uint32_t padded_rows(const ShapeRules& rules, std::uint32_t rows);
 
-// Sets batch.rows, batch.wanted and, for `rows` rows (>= its own), batch.inputs without
-// their data; returns what that consists of, one per input.
+// Sets batch.rows, batch.wanted, batch.run_rows (>= rows) and, with as many rows,
+// batch.inputs without their data; returns what that consists of, one per input.
 Result<std::vector<InputParts>> device_parts(const model::ModelSpec& spec, backend::Batch& batch,
                                              const ShapeRules& rules);
 
 // Puts the memory, one per input, into batch.inputs.
 void set_input_data(backend::Batch& batch, std::span<const device::Memory> memory);
 
-// Cuts the rows behind batch.rows from each of batch.outputs that has `ran` of them.
-void drop_padding(const model::ModelSpec& spec, backend::Batch& batch, std::uint32_t ran);
+// Cuts the rows behind batch.rows from each of batch.outputs that has batch.run_rows of them.
+void drop_padding(const model::ModelSpec& spec, backend::Batch& batch);
 
 }  // namespace argosy::assemble

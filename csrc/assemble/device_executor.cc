@@ -1,33 +1,75 @@
 #include "assemble/device_executor.h"
 
+#include <span>
+#include <utility>
+
 #include "assemble/scatter.h"
 
 namespace argosy::assemble {
 namespace {
 
-void fail(backend::Batch& batch, const Status& status) {
-  batch.inputs.clear();  // device memory that is somebody else's by now
+// What the model sees of its batch's place in the pipeline.
+template <class Reserve>
+class FlightMemory final : public backend::OutputMemory {
+ public:
+  explicit FlightMemory(Reserve reserve) : reserve_(std::move(reserve)) {}
+
+  Result<std::vector<std::byte*>> reserve(std::span<const std::size_t> bytes) override {
+    if (std::exchange(reserved_, true)) {
+      return invalid_argument("memory for outputs is reserved once a batch, for all of them together");
+    }
+    return reserve_(bytes);
+  }
+
+ private:
+  Reserve reserve_;
+  bool reserved_ = false;
+};
+
+Status named(const model::ModelSpec& spec, const Status& why) {
+  return why.ok() ? why : Status(why.code(), "model '" + spec.name + "': " + why.message());
+}
+
+}  // namespace
+
+void fail_batch(backend::Batch& batch, const Status& status) {
+  batch.inputs.clear();
   batch.outputs.clear();
   batch.answers.clear();
   for (std::size_t i = 0; i < batch.requests.size(); ++i) batch.answers.push_back({status, {}, {}});
 }
 
-}  // namespace
+template <class Step>
+Status DeviceExecutor::with_room(Step step) const {
+  for (;;) {
+    const Status status = step();
+    if (status.code() != StatusCode::resource_exhausted || !options_.make_room || !options_.make_room()) return status;
+  }
+}
 
 Status DeviceExecutor::start(UnderWay& one) {
   auto parts = device_parts(*spec_, one.batch, options_.shapes);
   if (!parts.ok()) return parts.status();
-  auto flight = pipeline_.load(*parts);
-  if (!flight.ok()) {
-    const Status why = flight.status();
-    return Status(why.code(), "model '" + spec_->name + "': " + why.message());
-  }
-  one.flight = *std::move(flight);
+  Status status = with_room([&] {
+    auto flight = pipeline_.load(*parts);
+    if (flight.ok()) one.flight = *std::move(flight);
+    return flight.status();
+  });
+  if (!status.ok()) return named(*spec_, status);
   set_input_data(one.batch, one.flight->inputs());
 
-  OutputMemory memory(pipeline_, *one.flight);
-  if (auto status = model_.enqueue(pipeline_.compute(), one.batch, memory); !status.ok()) return status;
-  drop_padding(*spec_, one.batch, padded_rows(options_.shapes, one.batch.rows));
+  FlightMemory memory([&](std::span<const std::size_t> bytes) -> Result<std::vector<std::byte*>> {
+    std::vector<std::byte*> places;
+    const Status reserved = with_room([&] {
+      auto taken = pipeline_.reserve(*one.flight, bytes);
+      if (taken.ok()) places = *std::move(taken);
+      return taken.status();
+    });
+    if (!reserved.ok()) return reserved;
+    return places;
+  });
+  if (status = model_.enqueue(pipeline_.compute(), one.batch, memory); !status.ok()) return status;
+  drop_padding(*spec_, one.batch);
   std::vector<device::Memory> leaving;
   leaving.reserve(one.batch.outputs.size());
   for (std::size_t i = 0; i < one.batch.outputs.size(); ++i) {
@@ -36,16 +78,21 @@ Status DeviceExecutor::start(UnderWay& one) {
     leaving.push_back(std::move(one.batch.outputs[i].data));
   }
   one.batch.inputs.clear();  // their memory is the next batch's as soon as this one has computed
-  return pipeline_.unload(*one.flight, std::move(leaving));
+  return named(*spec_, with_room([&] { return pipeline_.unload(*one.flight, leaving); }));
 }
 
-Status DeviceExecutor::finish(UnderWay& one) {
+Status DeviceExecutor::await(UnderWay& one) const {
   auto arrived = pipeline_.collect(*one.flight);
-  if (!arrived.ok()) return arrived.status();
+  if (!arrived.ok()) return named(*spec_, arrived.status());
   for (std::size_t i = 0; i < one.flown.size(); ++i) {
     one.batch.outputs[one.flown[i]].data = std::move((*arrived)[i]);
   }
-  return scatter(*spec_, one.batch);
+  return {};
+}
+
+Status DeviceExecutor::finish(UnderWay& one) const {
+  const Status status = await(one);
+  return status.ok() ? scatter(*spec_, one.batch) : status;
 }
 
 std::vector<backend::Batch> DeviceExecutor::submit(backend::Batch batch) {
@@ -53,7 +100,7 @@ std::vector<backend::Batch> DeviceExecutor::submit(backend::Batch batch) {
   UnderWay one{std::move(batch), nullptr, {}};
   if (auto status = start(one); !status.ok()) {
     one.flight.reset();
-    fail(one.batch, status);
+    fail_batch(one.batch, status);
     // Whoever came before is answered before.
     while (auto before = finish_oldest()) finished.push_back(*std::move(before));
     finished.push_back(std::move(one.batch));
@@ -68,7 +115,7 @@ std::optional<backend::Batch> DeviceExecutor::finish_oldest() {
   if (under_way_.empty()) return std::nullopt;
   UnderWay one = std::move(under_way_.front());
   under_way_.pop_front();
-  if (auto status = finish(one); !status.ok()) fail(one.batch, status);
+  if (auto status = finish(one); !status.ok()) fail_batch(one.batch, status);
   one.flight.reset();
   return std::move(one.batch);
 }

@@ -1,62 +1,56 @@
 #pragma once
 
-// DeviceExecutor: keeps a device busy with batches, several under way at a time, and
-// answers them in the order they came.
+// DeviceExecutor: batches through a device model: assembled, enqueued, awaited, cut into
+// answers.
 //
-// submit() assembles and enqueues; it waits for the device only when `depth` batches
-// are under way, and then for the oldest. With depth 2 the next batch is assembled and
-// copied in while this one computes; with 3 the one before also returns meanwhile.
+// start() and await() are one batch's two halves, for whoever keeps several under way and
+// counts them himself. submit() and finish_oldest() do that on one thread: submit() waits
+// for the device only when `depth` batches are under way, and then for the oldest. With
+// depth 2 the next batch is assembled and copied in while this one computes; with 3 the
+// one before also returns meanwhile.
 //
-// Thread: one at a time: the instance's own.
+// Thread: one at a time: the instance's own; await() any, beside the others.
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "assemble/device_batch.h"
 #include "assemble/device_pipeline.h"
 #include "backend/backend.h"
+#include "backend/device_model.h"
 #include "model/spec.h"
 
 namespace argosy::assemble {
-
-// Where a model may put its outputs, once a batch.
-class OutputMemory {
- public:
-  OutputMemory(DevicePipeline& pipeline, Flight& flight) : pipeline_(pipeline), flight_(flight) {}
-  // Places of these sizes in device memory, for work on the stream.
-  Result<std::vector<std::byte*>> reserve(std::span<const std::size_t> bytes) {
-    return pipeline_.reserve(flight_, bytes);
-  }
-
- private:
-  DevicePipeline& pipeline_;
-  Flight& flight_;
-};
-
-// A model whose work is enqueued, not run.
-class DeviceModel {
- public:
-  virtual ~DeviceModel() = default;
-  // batch.inputs lie on the device, padded rows included. Enqueues on `stream` and sets
-  // batch.outputs: in memory from `memory`, in device memory that the tensor owns, or
-  // in host memory that is ready now. Nothing here may wait for the device.
-  virtual Status enqueue(device::Stream& stream, backend::Batch& batch, OutputMemory& memory) = 0;
-};
 
 class DeviceExecutor {
  public:
   struct Options {
     std::size_t depth = 3;  // >= 1
     ShapeRules shapes;
+    // Asked when a pool has no room: waits until another batch has given its memory back.
+    // False: there is none to wait for. Null: the batch fails at once.
+    std::function<bool()> make_room;
+  };
+
+  struct UnderWay {
+    backend::Batch batch;
+    std::unique_ptr<Flight> flight;  // dies before the batch: its copies read the requests' memory
+    std::vector<std::size_t> flown;  // which of batch.outputs the flight carries
   };
 
   // `pipeline` and `model` outlive this.
-  DeviceExecutor(model::SpecPtr spec, DevicePipeline& pipeline, DeviceModel& model, Options options)
+  DeviceExecutor(model::SpecPtr spec, DevicePipeline& pipeline, backend::DeviceModel& model, Options options)
       : spec_(std::move(spec)), pipeline_(pipeline), model_(model), options_(std::move(options)) {}
+
+  // Assembles one.batch and enqueues its work. After a failure its flight, if it has one,
+  // must be dropped on this thread; it may wait for what was enqueued.
+  Status start(UnderWay& one);
+  // Blocks until batch.outputs lie in host memory. After a failure, likewise.
+  Status await(UnderWay& one) const;
 
   // What is finished by now: batches with one answer per request. One that could not be
   // started is among them, its failure in each answer.
@@ -68,20 +62,18 @@ class DeviceExecutor {
   std::size_t under_way() const { return under_way_.size(); }
 
  private:
-  struct UnderWay {
-    backend::Batch batch;
-    std::unique_ptr<Flight> flight;  // dies before the batch: its copies read the requests' memory
-    std::vector<std::size_t> flown;  // which of batch.outputs the flight carries
-  };
-
-  Status start(UnderWay& one);
-  Status finish(UnderWay& one);
+  template <class Step>
+  Status with_room(Step step) const;
+  Status finish(UnderWay& one) const;
 
   const model::SpecPtr spec_;
   DevicePipeline& pipeline_;
-  DeviceModel& model_;
+  backend::DeviceModel& model_;
   const Options options_;
   std::deque<UnderWay> under_way_;
 };
+
+// `status` as the answer of each request; nothing of the device's memory is left in the batch.
+void fail_batch(backend::Batch& batch, const Status& status);
 
 }  // namespace argosy::assemble

@@ -49,15 +49,10 @@ Result<EventPtr> DevicePipeline::recorded(Stream& stream) {
 
 Status DevicePipeline::fill_block(Flight& flight, InputPlan& plan) {
   std::byte* const block = flight.block_.data();
-  if (plan.staging_bytes > 0) {
-    auto staging = resources_.pinned->take(plan.staging_bytes);
-    if (!staging.ok()) return staging.status();
-    flight.staging_ = *std::move(staging);
-    for (const auto& stage : plan.staged) {
-      std::byte* const to = flight.staging_.data() + stage.at;
-      if (stage.zeros > 0) std::memset(to, 0, stage.zeros);
-      if (!stage.from.empty()) std::memcpy(to, stage.from.data(), stage.from.size());
-    }
+  for (const auto& stage : plan.staged) {
+    std::byte* const to = flight.staging_.data() + stage.at;
+    if (stage.zeros > 0) std::memset(to, 0, stage.zeros);
+    if (!stage.from.empty()) std::memcpy(to, stage.from.data(), stage.from.size());
   }
   for (const auto& stretch : plan.stretches) {
     auto status = copy_in_->copy(block + stretch.at, flight.staging_.data() + stretch.staged_at, stretch.bytes,
@@ -88,12 +83,22 @@ Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts>
   auto plan = plan_inputs(inputs, {options_.direct_bytes, resources_.device->properties().ordinal});
   if (!plan.ok()) return plan.status();
 
-  std::unique_ptr<Flight> flight(new Flight(*this));
-  if (plan->block_bytes > 0) {
-    auto block = resources_.memory->take_for(*copy_in_, plan->block_bytes);
-    if (!block.ok()) return block.status();
-    flight->block_ = *std::move(block);
+  // Whoever finds no room has enqueued nothing, and may come again.
+  device::Lease staging;
+  if (plan->staging_bytes > 0) {
+    auto taken = resources_.pinned->take(plan->staging_bytes);
+    if (!taken.ok()) return taken.status();
+    staging = *std::move(taken);
   }
+  device::Lease block;
+  if (plan->block_bytes > 0) {
+    auto taken = resources_.memory->take_for(*copy_in_, plan->block_bytes);
+    if (!taken.ok()) return taken.status();
+    block = *std::move(taken);
+  }
+  std::unique_ptr<Flight> flight(new Flight(*this));
+  flight->staging_ = std::move(staging);
+  flight->block_ = std::move(block);
   if (auto status = fill_block(*flight, *plan); !status.ok()) return status;
   auto loaded = recorded(*copy_in_);
   if (!loaded.ok()) return loaded.status();
@@ -136,10 +141,18 @@ Result<std::vector<std::byte*>> DevicePipeline::reserve(Flight& flight, std::spa
 Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outputs) {
   const auto plan = plan_outputs(outputs, {flight.reserved_.data(), flight.reserved_.size()}, options_.direct_bytes);
   flight.begins_ = plan.begins;
-  if (plan.pack_bytes > 0) {
+  // What an attempt that found no room has taken already is kept for the next.
+  if (plan.host_bytes > 0 && !flight.host_) {
+    auto host = resources_.pinned->take(plan.host_bytes);
+    if (!host.ok()) return host.status();
+    flight.host_ = *std::move(host);
+  }
+  if (plan.pack_bytes > 0 && !flight.pack_) {
     auto pack = resources_.memory->take_for(*compute_, plan.pack_bytes);
     if (!pack.ok()) return pack.status();
     flight.pack_ = *std::move(pack);
+  }
+  if (plan.pack_bytes > 0) {
     std::vector<device::Piece> pieces;
     pieces.reserve(plan.packed.size());
     for (const auto& one : plan.packed) pieces.push_back({flight.pack_.data() + one.at, one.from, one.bytes});
@@ -150,11 +163,6 @@ Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outp
   flight.computed_ = *std::move(computed);
   if (options_.ordering.copy_out_after_compute) {
     if (auto status = copy_out_->wait(*flight.computed_); !status.ok()) return status;
-  }
-  if (plan.host_bytes > 0) {
-    auto host = resources_.pinned->take(plan.host_bytes);
-    if (!host.ok()) return host.status();
-    flight.host_ = *std::move(host);
   }
   for (const auto& copy : plan.copies) {
     const std::byte* const from = copy.from == nullptr ? flight.pack_.data() : copy.from;

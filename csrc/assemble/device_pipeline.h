@@ -88,10 +88,11 @@ class DevicePipeline {
   Result<std::vector<std::byte*>> reserve(Flight& flight, std::span<const std::size_t> bytes);
 
   // After the model has enqueued its work: outputs in reserved memory, inputs passed on
-  // (no owner, both), or memory that `outputs` own.
+  // (no owner, both), or memory that `outputs` own. resource_exhausted: may be tried again.
   Status unload(Flight& flight, std::vector<device::Memory> outputs);
 
-  // Blocks until the outputs have arrived: pinned memory, in unload()'s order.
+  // Blocks until the outputs have arrived: pinned memory, in unload()'s order. Touches the
+  // flight alone: another thread may do it, and drop the flight once this was ok.
   Result<std::vector<device::Memory>> collect(Flight& flight);
 
   const device::DevicePtr& device() const { return resources_.device; }

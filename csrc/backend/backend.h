@@ -24,11 +24,14 @@ namespace argosy::backend {
 
 enum class Intake : std::uint8_t { gathered, pieces };
 
+class DeviceModel;  // backend/device_model.h
+
 struct Batch {
   // Arrival order, never empty. `pieces`: an instance may move a request out and
   // answer it later through its own Reply (decoupled).
   std::vector<infer::RequestPtr> requests;
-  std::uint32_t rows = 0;  // of all requests together
+  std::uint32_t rows = 0;      // of all requests together
+  std::uint32_t run_rows = 0;  // on a device: that it runs with, padding included
 
   // gathered: one per model input, in the model's order, batch dimension included; an
   // optional input nobody sent has no name. execute() fills `outputs` (any order,
@@ -56,6 +59,11 @@ class Instance {
   // it is the request's answer.
   virtual Status execute(Batch& batch) = 0;
 
+  // What enqueues this instance's work on its slot's stream; then execute() is not called.
+  // Null: there is no such thing. Asked once, for an instance on a GPU; lives as long as
+  // the instance.
+  virtual DeviceModel* device_model() { return nullptr; }
+
   // Not ok: the model is not ready, and why.
   virtual Status healthy() const { return {}; }
 
@@ -70,6 +78,7 @@ struct InstanceSlot {
   std::string name;  // "<model>_<group>_<index>"
   model::InstanceKind kind = model::InstanceKind::cpu;
   int device = 0;                 // which GPU
+  void* stream = nullptr;         // GPU: where the instance computes, as Stream::native(); outlives the instance
   std::uint32_t index = 0;        // of this instance within the model
   std::uint32_t instances = 1;    // of the model in total
   std::uint32_t cpu_threads = 1;  // its share of the server's thread budget

@@ -10,6 +10,7 @@
 #include "engine/loader.h"
 #include "engine/model.h"
 #include "engine/model_table.h"
+#include "engine/pool_metrics.h"
 #include "engine/queued_bytes.h"
 #include "engine/reaper.h"
 
@@ -67,11 +68,13 @@ struct Engine::Parts {
       : queued_bytes(std::make_shared<QueuedBytes>(options.max_queued_bytes)),
         expiry(std::make_shared<Expiry>(clock)),
         reaper(std::make_shared<Reaper>()),
-        loader({options.cpu_threads, options.gpus}, std::move(backends), clock,
+        loader({options.cpu_threads, options.devices}, std::move(backends), clock,
                options.pool ? *options.pool : default_pool(), queued_bytes, expiry),
         source(std::make_shared<EngineSource>(table, options.metrics)),
+        pools(options.devices.devices.empty() ? nullptr : std::make_shared<PoolMetrics>(options.devices)),
         metrics(std::move(registry)) {
     if (metrics) metrics->add(source);
+    if (metrics && pools) metrics->add(pools);
   }
 
   // The last holder of a model, on whatever thread, only hands it over.
@@ -86,6 +89,7 @@ struct Engine::Parts {
   const std::shared_ptr<ModelTable> table = std::make_shared<ModelTable>();
   Living living;
   const std::shared_ptr<EngineSource> source;
+  const std::shared_ptr<PoolMetrics> pools;
   const std::shared_ptr<metrics::Registry> metrics;
   // Set under `stopped`'s lock before the models are closed; a load looks again before it publishes.
   std::atomic<bool> stopping{false};
@@ -95,7 +99,7 @@ struct Engine::Parts {
 
 Engine::Engine(EngineOptions options, std::shared_ptr<backend::Registry> backends,
                std::shared_ptr<metrics::Registry> metrics, const Clock& clock)
-    : parts_(std::make_unique<Parts>(options, std::move(backends), std::move(metrics), clock)) {}
+    : parts_(std::make_unique<Parts>(std::move(options), std::move(backends), std::move(metrics), clock)) {}
 
 Engine::~Engine() { stop(TimePoint::min()); }
 

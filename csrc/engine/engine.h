@@ -21,6 +21,7 @@
 #include "base/bytes_pool.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "device/open_devices.h"
 #include "engine/model_metrics.h"
 #include "engine/owed_wakes.h"
 #include "engine/statistics.h"
@@ -36,7 +37,7 @@ using ModelHandle = std::shared_ptr<Model>;  // keeps a version serving until le
 struct EngineOptions {
   std::size_t max_queued_bytes = std::size_t{1} << 30;  // payload bytes in all queues together
   std::uint32_t cpu_threads = 1;                        // the thread budget divided over instances
-  std::uint32_t gpus = 0;                               // GPUs that instances may use
+  device::OpenDevices devices;                          // GPUs that instances may use
   BytesPool* pool = nullptr;  // where batches are gathered, outlives the engine; null: default_pool()
   ModelMetricsOptions metrics;
 };

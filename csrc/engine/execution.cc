@@ -1,30 +1,15 @@
 #include "engine/execution.h"
 
 #include <algorithm>
-#include <exception>
 #include <iterator>
-#include <new>
 #include <utility>
 
 #include "assemble/gather.h"
 #include "assemble/scatter.h"
+#include "engine/contained.h"
 
 namespace argosy::engine {
 namespace {
-
-// A backend, and what it calls, is not ours: what it throws stops here.
-template <class Step>
-Status contained(const model::ModelSpec& spec, Step step) {
-  try {
-    return step();
-  } catch (const std::bad_alloc&) {
-    return resource_exhausted("model '" + spec.name + "': out of memory for this batch");
-  } catch (const std::exception& error) {
-    return internal_error("model '" + spec.name + "': " + error.what());
-  } catch (...) {
-    return internal_error("model '" + spec.name + "': unknown exception");
-  }
-}
 
 // Whether it may be one request's fault: what lacks memory, or is going away, is not.
 bool blames_input(const Status& status) {

@@ -2,6 +2,8 @@
 
 #include <exception>
 
+#include "backend/device_model.h"
+#include "engine/device_drive.h"
 #include "engine/execution.h"
 #include "engine/thread_name.h"
 #include "engine/tracked_sink.h"
@@ -10,8 +12,8 @@
 namespace argosy::engine {
 
 InstanceRunner::InstanceRunner(std::shared_ptr<Lane> lane, backend::LoadedModel& loaded, backend::InstanceSlot slot,
-                               BytesPool& pool)
-    : lane_(std::move(lane)), loaded_(loaded), slot_(std::move(slot)), pool_(pool) {
+                               std::optional<assemble::DeviceResources> device, BytesPool& pool)
+    : lane_(std::move(lane)), loaded_(loaded), slot_(std::move(slot)), device_(std::move(device)), pool_(pool) {
   std::promise<Status> ready;
   ready_ = ready.get_future();
   thread_ = std::thread([this, ready = std::move(ready)]() mutable {
@@ -55,33 +57,65 @@ void InstanceRunner::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+Result<std::shared_ptr<InstanceRunner::Seat>> InstanceRunner::make_seat() {
+  auto seat = std::make_shared<Seat>();
+  backend::InstanceSlot slot = slot_;
+  if (device_) {
+    if (auto status = device_->device->make_current(); !status.ok()) return status;
+    auto pipeline = assemble::DevicePipeline::make(*device_);
+    if (!pipeline.ok()) return pipeline.status();
+    seat->pipeline = *std::move(pipeline);
+    slot.stream = seat->pipeline->compute().native();
+  }
+  auto made = loaded_.make_instance(slot);
+  if (!made.ok()) return made.status();
+  seat->instance = *std::move(made);
+  return seat;
+}
+
 void InstanceRunner::run(std::promise<Status> ready) {
-  std::shared_ptr<backend::Instance> instance;
+  const model::ModelSpec& spec = lane_->spec();
+  std::shared_ptr<Seat> seat;
+  std::optional<DeviceDrive> drive;
   Status status;
   try {
-    auto made = loaded_.make_instance(slot_);
-    if (made.ok()) {
-      instance = std::move(*made);
-      status = warm_up(lane_->spec(), *instance, pool_, lane_->clock());
-    } else {
-      status = made.status();
+    auto made = make_seat();
+    status = made.status();
+    if (status.ok()) {
+      seat = *std::move(made);
+      backend::DeviceModel* const model = device_ ? seat->instance->device_model() : nullptr;
+      if (model != nullptr) drive.emplace(*lane_, slot_.index, *seat->pipeline, *model, running_);
+      status = warm_up(spec, [&](backend::Batch& batch) {
+        if (drive) return drive->run_alone(batch);
+        execute(spec, *seat->instance, pool_, lane_->clock(), batch);
+      });
     }
   } catch (const std::exception& error) {
     status = internal_error("instance '" + slot_.name + "': " + error.what());
   }
   if (!status.ok()) {
-    instance.reset();
+    drive.reset();
+    seat.reset();
     ready.set_value(std::move(status));
     return;
   }
-  *instance_.lock() = instance;
+  // Whoever asks for its health may hold it longest: then its streams live as long.
+  *instance_.lock() = std::shared_ptr<backend::Instance>(seat, seat->instance.get());
   ready.set_value({});
 
-  while (auto taken = lane_->take(slot_.index)) run_batch(*instance, std::move(*taken));
-
+  if (drive) {
+    drive->run();
+  } else {
+    serve(*seat->instance);
+  }
   // Requests that the instance kept still need it.
   lane_->gate().wait_empty(TimePoint::max());
+  drive.reset();
   instance_.lock()->reset();
+}
+
+void InstanceRunner::serve(backend::Instance& instance) {
+  while (auto taken = lane_->take(slot_.index)) run_batch(instance, std::move(*taken));
 }
 
 void InstanceRunner::run_batch(backend::Instance& instance, ModelQueue::Taken taken) {

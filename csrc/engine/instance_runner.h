@@ -1,18 +1,22 @@
 #pragma once
 
 // InstanceRunner: one instance of a model and its thread: take, execute, reply, until
-// the lane is closed and drained.
+// the lane is closed and drained. An instance on a GPU that enqueues its work is driven
+// by a DeviceDrive instead.
 //
 // The thread makes the instance, warms it up, and destroys it, so that all instances
-// of a model start beside each other and a backend sees one thread per instance.
+// of a model start beside each other and a backend sees one thread per instance. Streams
+// are made before the instance and outlive it.
 //
 // Thread: the owner's for start and join; any for healthy() and cancel_running().
 
 #include <future>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "assemble/device_pipeline.h"
 #include "backend/backend.h"
 #include "base/bytes_pool.h"
 #include "base/guarded.h"
@@ -22,8 +26,9 @@ namespace argosy::engine {
 
 class InstanceRunner {
  public:
-  // `loaded` and `pool` outlive this.
-  InstanceRunner(std::shared_ptr<Lane> lane, backend::LoadedModel& loaded, backend::InstanceSlot slot, BytesPool& pool);
+  // `loaded` and `pool` outlive this. `device`: of a GPU instance.
+  InstanceRunner(std::shared_ptr<Lane> lane, backend::LoadedModel& loaded, backend::InstanceSlot slot,
+                 std::optional<assemble::DeviceResources> device, BytesPool& pool);
   ~InstanceRunner() { join(); }
 
   Status wait_ready();  // made and warmed up, or why not; once
@@ -33,12 +38,20 @@ class InstanceRunner {
   void join();            // the lane must be closed
 
  private:
+  struct Seat {
+    std::unique_ptr<assemble::DevicePipeline> pipeline;
+    std::unique_ptr<backend::Instance> instance;  // dies first: it may still use the pipeline's stream
+  };
+
+  Result<std::shared_ptr<Seat>> make_seat();
   void run(std::promise<Status> ready);
+  void serve(backend::Instance& instance);
   void run_batch(backend::Instance& instance, ModelQueue::Taken taken);
 
   const std::shared_ptr<Lane> lane_;
   backend::LoadedModel& loaded_;
   const backend::InstanceSlot slot_;
+  const std::optional<assemble::DeviceResources> device_;
   BytesPool& pool_;
   Guarded<std::shared_ptr<backend::Instance>> instance_;
   Guarded<std::vector<std::shared_ptr<infer::Cancellation>>> running_;

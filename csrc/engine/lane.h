@@ -32,6 +32,7 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
        std::shared_ptr<Expiry> expiry);
 
   const model::ModelSpec& spec() const { return *spec_; }
+  const model::SpecPtr& shared_spec() const { return spec_; }
 
   // Checks, bounds and queues the request; a refusal is answered here. With `owed`, a
   // sleeping instance is woken when those are paid.

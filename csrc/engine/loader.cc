@@ -4,6 +4,42 @@
 #include <exception>
 
 namespace argosy::engine {
+namespace {
+
+const device::OpenDevice* find(const device::OpenDevices& open, int ordinal) {
+  const auto found = std::find_if(open.devices.begin(), open.devices.end(), [&](const device::OpenDevice& one) {
+    return one.device->properties().ordinal == ordinal;
+  });
+  return found == open.devices.end() ? nullptr : &*found;
+}
+
+std::string why_no_gpu(const device::OpenDevices& open) {
+  if (!open.left_alone.empty()) return "uses none of its GPUs: " + open.left_alone.front();
+  return device::built_with_cuda() ? "found no GPU" : "was built without CUDA";
+}
+
+std::string ordinals(const device::OpenDevices& open) {
+  std::string list;
+  for (const auto& one : open.devices) {
+    list += (list.empty() ? "" : ", ") + std::to_string(one.device->properties().ordinal);
+  }
+  return list;
+}
+
+std::vector<Granted> granted(std::vector<backend::InstanceSlot> slots, const device::OpenDevices& open) {
+  std::vector<Granted> all;
+  for (auto& slot : slots) {
+    Granted one{std::move(slot), std::nullopt};
+    if (one.slot.kind == model::InstanceKind::gpu) {
+      const device::OpenDevice& device = *find(open, one.slot.device);
+      one.device = assemble::DeviceResources{device.device, open.batches, device.memory};
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace
 
 Result<std::vector<backend::InstanceSlot>> slots_of(const model::ModelSpec& spec, const Resources& resources) {
   std::vector<backend::InstanceSlot> slots;
@@ -19,16 +55,16 @@ Result<std::vector<backend::InstanceSlot>> slots_of(const model::ModelSpec& spec
     }
     std::vector<int> gpus = group.gpus;
     if (gpus.empty()) {
-      for (std::uint32_t gpu = 0; gpu < resources.gpus; ++gpu) gpus.push_back(static_cast<int>(gpu));
+      for (const auto& open : resources.devices.devices) gpus.push_back(open.device->properties().ordinal);
     }
-    if (gpus.empty()) {
+    if (resources.devices.devices.empty()) {
       return unsupported("instance group '" + name + "' of model '" + spec.name +
-                         "' has kind KIND_GPU, and this server has no GPU");
+                         "' has kind KIND_GPU, and this server " + why_no_gpu(resources.devices));
     }
     for (const int gpu : gpus) {
-      if (gpu < 0 || static_cast<std::uint32_t>(gpu) >= resources.gpus) {
+      if (find(resources.devices, gpu) == nullptr) {
         return unsupported("instance group '" + name + "' of model '" + spec.name + "' asks for GPU " +
-                           std::to_string(gpu) + ", and this server has " + std::to_string(resources.gpus));
+                           std::to_string(gpu) + ", and this server has " + ordinals(resources.devices));
       }
       for (std::uint32_t n = 0; n < group.count; ++n) add(name, n, group.kind, gpu);
     }
@@ -64,7 +100,7 @@ Result<std::unique_ptr<Model>> Loader::load(model::ModelSpec from) {
 
   auto lane = std::make_shared<Lane>(spec, slots->size(), clock_, queued_bytes_, expiry_);
   auto model = std::make_unique<Model>(lane, std::move(*backend), std::move(loaded));
-  Status status = model->start(std::move(*slots), pool_);
+  Status status = model->start(granted(*std::move(slots), resources_.devices), pool_);
   if (!status.ok()) return status;
   expiry_->watch(lane);
   model->load_time = clock_.now() - begun;

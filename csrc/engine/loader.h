@@ -9,6 +9,7 @@
 
 #include "backend/registry.h"
 #include "base/bytes_pool.h"
+#include "device/open_devices.h"
 #include "engine/expiry.h"
 #include "engine/model.h"
 #include "engine/queued_bytes.h"
@@ -17,7 +18,7 @@ namespace argosy::engine {
 
 struct Resources {
   std::uint32_t cpu_threads = 1;  // the server's budget
-  std::uint32_t gpus = 0;
+  device::OpenDevices devices;
 };
 
 // What each instance of `spec` gets: the budget divided over them, at least one thread
@@ -28,7 +29,7 @@ class Loader {
  public:
   Loader(Resources resources, std::shared_ptr<backend::Registry> backends, const Clock& clock, BytesPool& pool,
          std::shared_ptr<QueuedBytes> queued_bytes, std::shared_ptr<Expiry> expiry)
-      : resources_(resources),
+      : resources_(std::move(resources)),
         backends_(std::move(backends)),
         clock_(clock),
         pool_(pool),

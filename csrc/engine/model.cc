@@ -6,9 +6,9 @@ Model::Model(std::shared_ptr<Lane> lane, std::shared_ptr<backend::Backend> backe
              std::unique_ptr<backend::LoadedModel> loaded)
     : lane_(std::move(lane)), backend_(std::move(backend)), loaded_(std::move(loaded)) {}
 
-Status Model::start(std::vector<backend::InstanceSlot> slots, BytesPool& pool) {
-  for (auto& slot : slots) {
-    runners_.push_back(std::make_unique<InstanceRunner>(lane_, *loaded_, std::move(slot), pool));
+Status Model::start(std::vector<Granted> granted, BytesPool& pool) {
+  for (auto& [slot, device] : granted) {
+    runners_.push_back(std::make_unique<InstanceRunner>(lane_, *loaded_, std::move(slot), std::move(device), pool));
   }
   Status first;
   for (auto& runner : runners_) {

@@ -8,6 +8,7 @@
 // Reaper instead.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/backend.h"
@@ -17,6 +18,11 @@
 
 namespace argosy::engine {
 
+struct Granted {
+  backend::InstanceSlot slot;
+  std::optional<assemble::DeviceResources> device;  // of a GPU instance
+};
+
 class Model {
  public:
   Model(std::shared_ptr<Lane> lane, std::shared_ptr<backend::Backend> backend,
@@ -25,7 +31,7 @@ class Model {
 
   // Starts one runner per slot, beside each other; the first failure, when all have
   // tried. Once.
-  Status start(std::vector<backend::InstanceSlot> slots, BytesPool& pool);
+  Status start(std::vector<Granted> granted, BytesPool& pool);
 
   Status health();  // of the first unhealthy instance
   void ask_health(backend::Instance::Health done);

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/guarded.h"
-#include "engine/execution.h"
 #include "model/check_request.h"
 #include "tensor/strings.h"
 
@@ -108,8 +107,7 @@ Result<tensor::Tensor> tensor_of(const model::ModelSpec& spec, const model::Warm
   return tensor;
 }
 
-Status run_sample(const model::ModelSpec& spec, const model::WarmupSample& sample, backend::Instance& instance,
-                  BytesPool& pool, const Clock& clock) {
+Status run_sample(const model::ModelSpec& spec, const model::WarmupSample& sample, const RunBatch& run) {
   std::vector<tensor::Tensor> inputs;
   for (const auto& input : sample.inputs) {
     auto tensor = tensor_of(spec, input);
@@ -131,7 +129,7 @@ Status run_sample(const model::ModelSpec& spec, const model::WarmupSample& sampl
     batch.requests.push_back(std::move(request));
   }
   if (batch.requests.empty()) return {};
-  execute(spec, instance, pool, clock, batch);
+  run(batch);
   for (std::size_t i = 0; i < batch.requests.size(); ++i) {
     if (batch.requests[i]) std::move(batch.requests[i]->reply).finish(std::move(batch.answers[i]));
   }
@@ -142,10 +140,10 @@ Status run_sample(const model::ModelSpec& spec, const model::WarmupSample& sampl
 
 }  // namespace
 
-Status warm_up(const model::ModelSpec& spec, backend::Instance& instance, BytesPool& pool, const Clock& clock) {
+Status warm_up(const model::ModelSpec& spec, const RunBatch& run) {
   for (const auto& sample : spec.warmup) {
     for (std::uint32_t turn = 0; turn < std::max(1u, sample.count); ++turn) {
-      const Status status = run_sample(spec, sample, instance, pool, clock);
+      const Status status = run_sample(spec, sample, run);
       if (!status.ok()) {
         return {status.code(), "failed to run warmup sample '" + sample.name + "': " + status.message()};
       }

@@ -52,15 +52,7 @@ py::object BatchView::input_memory(std::size_t index) {
 }
 
 std::uintptr_t BatchView::allocate_output(const std::string& name, const std::string& dtype, const py::handle& dims) {
-  const auto type = tensor::parse_dtype(dtype);
-  if (!type || *type == tensor::DType::bytes)
-    raise(invalid_argument("output '" + name + "': no fixed size for '" + dtype + "'"));
-  tensor::Tensor out{name, *type, to_shape(dims), {}};
-  const auto count = out.shape.element_count();
-  std::size_t size = 0;
-  if (!count || __builtin_mul_overflow(static_cast<std::size_t>(*count), tensor::element_size(*type), &size)) {
-    raise(invalid_argument("output '" + name + "': shape " + to_string(out.shape) + " has no size"));
-  }
+  auto [out, size] = sized_tensor(name, dtype, dims);
   Buffer buffer = default_pool().allocate(size);
   if (!buffer) raise(resource_exhausted("output '" + name + "': no memory for " + std::to_string(size) + " bytes"));
   const auto address = reinterpret_cast<std::uintptr_t>(buffer.data());

@@ -7,6 +7,7 @@
 namespace argosy::python {
 
 void bind_batch(pybind11::module_& m);
+void bind_device_batch(pybind11::module_& m);
 void bind_infer(pybind11::module_& m);
 void bind_metrics(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);

@@ -4,11 +4,15 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "backend/identity/identity.h"
+#include "device/open_devices.h"
 #include "engine/engine.h"
+#include "python/devices.h"
 #include "python/infer_call.h"
 #include "python/python_backend.h"
 #include "python/runtime.h"
@@ -69,16 +73,35 @@ py::dict statistics_to_dict(const engine::ModelStatistics& s) {
   return out;
 }
 
+std::shared_ptr<Runtime> make_runtime(std::size_t max_queued_bytes, std::uint32_t cpu_threads,
+                                      const std::string& devices, std::size_t pinned_bytes,
+                                      const std::map<int, std::size_t>& device_bytes, double least_compute,
+                                      bool peer_access) {
+  const device::DeviceBudget budget{.pinned_bytes = pinned_bytes,
+                                    .device_bytes_of = device_bytes,
+                                    .least_compute = least_compute,
+                                    .peer_access = peer_access};
+  return std::make_shared<Runtime>(engine::EngineOptions{.max_queued_bytes = max_queued_bytes,
+                                                         .cpu_threads = cpu_threads,
+                                                         .devices = open_named_devices(devices, budget)});
+}
+
 }  // namespace
 
 void bind_engine(py::module_& m) {
+  m.def("built_with_cuda", &device::built_with_cuda, "Whether this build can use GPUs.");
   py::class_<Runtime, std::shared_ptr<Runtime>>(
       m, "Engine", "The core: loads and unloads models, queues and runs requests. Knows no protocol and no repository.")
-      .def(py::init([](std::size_t max_queued_bytes, std::uint32_t cpu_threads) {
-             return std::make_shared<Runtime>(
-                 engine::EngineOptions{.max_queued_bytes = max_queued_bytes, .cpu_threads = cpu_threads});
-           }),
-           py::kw_only(), py::arg("max_queued_bytes"), py::arg("cpu_threads"))
+      .def(py::init(&make_runtime), py::kw_only(), py::arg("max_queued_bytes"), py::arg("cpu_threads"),
+           py::arg("devices") = "cuda", py::arg("pinned_bytes") = device::DeviceBudget{}.pinned_bytes,
+           py::arg("device_bytes") = std::map<int, std::size_t>{},
+           py::arg("least_compute") = device::DeviceBudget{}.least_compute, py::arg("peer_access") = true)
+      .def(
+          "gpus", [](const Runtime& self) { return devices_to_list(self.devices); },
+          "[{device, name, memory_bytes, compute_capability, processors, pool_bytes}] of the GPUs that serve.")
+      .def(
+          "gpus_left_alone", [](const Runtime& self) { return self.devices.left_alone; },
+          "One sentence per GPU that was found and does not serve: why.")
       .def(
           "add_backend",
           [](Runtime& self, std::string name, py::object backend) {

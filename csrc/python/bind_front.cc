@@ -90,8 +90,8 @@ struct BoundFront {
       : runtime(std::move(with)),
         regions(std::move(shared)),
         control(runtime->python, std::move(handler)),
-        front(options_from(options), runtime->engine, control, *runtime->metrics, runtime->clock, default_pool(),
-              regions.get()) {}
+        front(options_from(options), runtime->engine, control, *runtime->metrics, runtime->clock,
+              runtime->receive_pool(), regions.get()) {}
   ~BoundFront() {
     py::gil_scoped_release release;
     front.stop();

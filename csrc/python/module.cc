@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
       "log_verbose", [](bool on) { argosy::enable_log(argosy::LogLevel::verbose, on); }, pybind11::arg("on"),
       "Whether verbose lines of the core and of models are made at all.");
   argosy::python::bind_batch(m);
+  argosy::python::bind_device_batch(m);
   argosy::python::bind_infer(m);
   argosy::python::bind_engine(m);
   argosy::python::bind_metrics(m);

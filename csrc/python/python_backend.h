@@ -5,6 +5,8 @@
 //   backend.load(spec: dict, slot: dict) -> model
 //   model.make_instance(slot: dict) -> instance
 //   instance.execute(batch: Batch) -> None      # once per batch, lock held
+//   instance.enqueue(batch: DeviceBatch)        # instead, where there is one, on a GPU
+//   instance.allowed_rows, instance.depth       # optional, with enqueue
 //   instance.close() -> None                    # optional
 //
 // An exception is the batch's failure: an ArgosyError with its own code, anything else

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "backend/identity/identity.h"
 #include "metrics/process.h"
@@ -11,10 +12,11 @@
 namespace argosy::python {
 
 Runtime::Runtime(engine::EngineOptions options)
-    : metrics(std::make_shared<metrics::Registry>()),
+    : devices(options.devices),
+      metrics(std::make_shared<metrics::Registry>()),
       process(std::make_shared<metrics::ProcessSource>()),
       backends(std::make_shared<backend::Registry>()),
-      engine(options, backends, metrics, clock),
+      engine(std::move(options), backends, metrics, clock),
       door(std::make_shared<WorkerDoor>(engine, python)),
       model_metrics(std::make_shared<worker::CustomMetrics>(
           // Asked when a model makes a family, which is rare: a page is made to see who else is on it.
@@ -23,6 +25,7 @@ Runtime::Runtime(engine::EngineOptions options)
             return live && live->collect().blocks().contains(name);
           })),
       worker_models(worker::make_worker_backend(worker_options(door, model_metrics))) {
+  if (devices.received) pinned.emplace(devices.received, default_pool());
   Status added = backends->add("identity", backend::make_identity_backend());
   if (added.ok()) added = backends->add("python", worker_models);
   assert(added.ok());
@@ -47,6 +50,11 @@ bool Runtime::stop(Nanos patience) {
   set_log_sink(nullptr);
   python.stop();
   return finished;
+}
+
+BytesPool& Runtime::receive_pool() {
+  if (pinned) return *pinned;
+  return default_pool();
 }
 
 std::string Runtime::metrics_text() const { return metrics::prometheus_text(metrics->collect()); }

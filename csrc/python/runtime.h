@@ -9,10 +9,14 @@
 // Thread: any. stop() without the interpreter lock.
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend/registry.h"
+#include "base/bytes_pool.h"
 #include "base/time.h"
+#include "device/open_devices.h"
+#include "device/pinned_bytes_pool.h"
 #include "engine/engine.h"
 #include "metrics/registry.h"
 #include "python/py_thread.h"
@@ -21,13 +25,18 @@
 namespace argosy::python {
 
 struct Runtime {
+  // `options.devices` are the server's.
   explicit Runtime(engine::EngineOptions options);
   ~Runtime();
 
   bool stop(Nanos patience);
   std::string metrics_text() const;
+  // Where network bytes land: pinned memory where there are devices that read it.
+  BytesPool& receive_pool();
 
   SteadyClock clock;
+  const device::OpenDevices devices;
+  std::optional<device::PinnedBytesPool> pinned;  // only with devices
   std::shared_ptr<metrics::Registry> metrics;
   std::shared_ptr<const metrics::Source> process;  // memory, CPU and threads of this process
   std::shared_ptr<backend::Registry> backends;

@@ -177,6 +177,7 @@ py::dict slot_to_dict(const backend::InstanceSlot& slot) {
   out["name"] = slot.name;
   out["kind"] = kind_name(slot.kind);
   out["device"] = slot.device;
+  out["stream"] = reinterpret_cast<std::uintptr_t>(slot.stream);
   out["index"] = slot.index;
   out["instances"] = slot.instances;
   out["cpu_threads"] = slot.cpu_threads;

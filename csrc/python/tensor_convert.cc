@@ -7,6 +7,8 @@
 
 #include "base/bytes_pool.h"
 #include "python/gil.h"
+#include "python/status_caster.h"
+#include "tensor/rows.h"
 #include "tensor/strings.h"
 
 namespace argosy::python {
@@ -94,7 +96,9 @@ py::array to_numpy(const tensor::Tensor& tensor) {
   const auto dtype = numpy_dtype(tensor.dtype);
   const auto align = tensor::element_size(tensor.dtype);
   if (tensor.data.size() == 0) return py::array(dtype, dims);
-  if (reinterpret_cast<std::uintptr_t>(tensor.data.data()) % align != 0) {
+  // What came from a device stands in its pinned pool, which results kept for long would empty.
+  const bool borrowed = tensor.data.place().kind == device::MemoryKind::pinned;
+  if (borrowed || reinterpret_cast<std::uintptr_t>(tensor.data.data()) % align != 0) {
     py::array copy(dtype, dims);
     std::memcpy(copy.mutable_data(), tensor.data.data(), tensor.data.size());
     return copy;
@@ -128,6 +132,17 @@ Result<tensor::Tensor> from_numpy(std::string name, const py::handle& value, boo
   const auto size = static_cast<std::size_t>(array.nbytes());
   out.data = device::Memory(Bytes(native_owner(std::move(array)), data, size));
   return out;
+}
+
+Sized sized_tensor(std::string name, const std::string& dtype, const py::handle& dims) {
+  const auto type = tensor::parse_dtype(dtype);
+  if (!type || *type == DType::bytes) {
+    raise(invalid_argument("output '" + name + "': no fixed size for '" + dtype + "'"));
+  }
+  tensor::Shape shape = to_shape(dims);
+  const auto bytes = tensor::byte_size(*type, shape);
+  if (!bytes) raise(invalid_argument("output '" + name + "': shape " + to_string(shape) + " has no size"));
+  return {{std::move(name), *type, std::move(shape), {}}, *bytes};
 }
 
 tensor::Shape to_shape(const py::handle& dims) {

@@ -103,6 +103,14 @@ class ServerOptions:
     http_restricted: tuple[Restriction, ...] = ()
     grpc_restricted: tuple[Restriction, ...] = ()
 
+    devices: str = "cuda"  # "host": the processor stands for one GPU, number 0; for tests of backends
+    pinned_memory_pool_bytes: int = 256 << 20  # half for received bytes, half for batches and answers
+    cuda_memory_pool_bytes: Mapping[int, int] = field(default_factory=dict)  # by GPU; 64 MiB for one not named
+    min_compute_capability: float = 7.5
+    peer_access: bool = True
+    gpu_metrics: bool = True
+    metrics_interval_ms: int = 2000
+
     cpu_threads: int = 0  # 0: as many as the control group grants
     max_queued_bytes: int = 0  # 0: a quarter of the memory
     exit_timeout_secs: float = 30.0
@@ -138,6 +146,8 @@ class ServerOptions:
             raise InvalidArgument(
                 "Error: Use of '--load-model' requires setting '--model-control-mode=explicit' as well."
             )
+        if self.devices not in ("cuda", "host"):
+            raise InvalidArgument(f"devices: expected 'cuda' or 'host', got '{self.devices}'")
         for tls, name in ((self.http_tls, "HTTP"), (self.grpc_tls, "gRPC")):
             if bool(tls.certificate) != bool(tls.key):
                 raise InvalidArgument(f"{name} TLS needs both a certificate and a key")

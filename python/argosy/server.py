@@ -25,14 +25,15 @@ import numpy.typing as npt
 
 from argosy import _core
 from argosy.backends import BackendRegistry, Inspectors
-from argosy.config import Capabilities, to_json
+from argosy.config import to_json
 from argosy.control import Context, Control
 from argosy.control.from_models import ModelWishes
 from argosy.control.metadata import config_of, model_metadata
 from argosy.errors import ArgosyError, Unavailable
 from argosy.front import front_options
+from argosy.gpus import capabilities_of, gpu_metrics_of, open_engine
 from argosy.logs import Logs, LogSettings
-from argosy.options import Endpoint, ServerOptions, granted_cpus, granted_memory_bytes
+from argosy.options import Endpoint, ServerOptions, granted_cpus
 from argosy.protos import reflection_files
 from argosy.repository import LoadFailed, Repository, RepositoryOptions, Resolver
 from argosy.version import __version__
@@ -87,9 +88,8 @@ class Server:
         self.failures: dict[str, ArgosyError] = {}
 
         self.cpu_threads = self.options.cpu_threads or granted_cpus()
-        self.engine = _core.Engine(
-            max_queued_bytes=self.options.max_queued_bytes or granted_memory_bytes() // 4, cpu_threads=self.cpu_threads
-        )
+        self.engine = open_engine(self.options, self.cpu_threads)
+        self._gpu_metrics = gpu_metrics_of(self.engine, self.options)
         self.backends = BackendRegistry(self.engine.add_backend, self.options.backend_config)
         self.repository = Repository(
             RepositoryOptions(
@@ -101,7 +101,7 @@ class Server:
                 retries=self.options.load_retries,
             ),
             Resolver(
-                capabilities=Capabilities(),
+                capabilities=capabilities_of(self.engine, self.options),
                 inspectors=Inspectors(self.backends.inspector),
                 auto_complete=self.options.auto_complete,
                 default_max_batch_rows=self._default_max_batch_rows(),
@@ -160,6 +160,8 @@ class Server:
             finished = self._front.drain(patience)
         self._control.stop()
         self._wishes.stop()
+        if self._gpu_metrics is not None:
+            self._gpu_metrics.stop()
         self.repository.stop()
         finished = self.engine.stop(max(0.0, deadline - time.monotonic())) and finished
         self._wishes.join()

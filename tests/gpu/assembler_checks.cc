@@ -13,11 +13,11 @@ using device::MemoryKind;
 using tensor::DType;
 
 // Answers X = A: moved by the kernel into reserved memory, or copied into its own.
-class EchoModel final : public assemble::DeviceModel {
+class EchoModel final : public backend::DeviceModel {
  public:
   EchoModel(std::shared_ptr<device::Pool> own, std::uint64_t seed) : own_(std::move(own)), random_(seed) {}
 
-  Status enqueue(device::Stream& stream, backend::Batch& batch, assemble::OutputMemory& memory) override {
+  Status enqueue(device::Stream& stream, backend::Batch& batch, backend::OutputMemory& memory) override {
     const auto& a = batch.inputs[0];
     const std::size_t bytes = a.data.size();
     batch.outputs = {{"X", DType::uint8, a.shape, {}}};

@@ -1,6 +1,6 @@
 """Backends: what runs a model's artifact."""
 
-from argosy.backends.contract import Backend, Batch, Instance, LoadedModel
+from argosy.backends.contract import Backend, Batch, DeviceBatch, DeviceInstance, Instance, LoadedModel
 from argosy.backends.registry import ENTRY_POINT_GROUP, BackendRegistry, Inspectors, cpu_only_backends
 
 __all__ = [
@@ -8,6 +8,8 @@ __all__ = [
     "Backend",
     "BackendRegistry",
     "Batch",
+    "DeviceBatch",
+    "DeviceInstance",
     "Inspectors",
     "Instance",
     "LoadedModel",

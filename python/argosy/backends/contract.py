@@ -9,14 +9,18 @@ and a model selects it with `backend: "mine"` in its config.pbtxt. The class is
 instantiated without arguments when the first model names it; `options` of the
 `--backend-config=mine,key=value` flags are given to `configure`, where there is one.
 
-Threads: `load` and `make_instance` run on loader threads, several at a time;
-`execute` runs on the instance's own thread, with the interpreter lock, once per
-batch. Release the lock in long computations, as numpy and the runtimes do.
+An instance on a GPU that has `enqueue` is not run but fed: it puts each batch's work on
+the instance's stream and returns, and several batches are under way at a time.
+
+Threads: `load` runs on loader threads, several at a time. `make_instance`, and then
+`execute` or `enqueue`, once per batch, and `close` run on the instance's own thread,
+with the interpreter lock. Release the lock in long computations, as numpy and the
+runtimes do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,6 +62,56 @@ class Batch(Protocol):
         """Gives one output of shape [rows, ...]; numeric arrays are not copied."""
 
 
+class DeviceBatch(Protocol):
+    """The requests that run together, in device memory. Valid during enqueue() only.
+
+    Addresses are the device's own. Nothing here waits for the device, but `reserve_outputs` may wait for the
+    memory of other batches.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Rows that the batch runs with: those of its requests, and zeros up to the next of `allowed_rows`."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests are in the batch."""
+
+    @property
+    def wanted(self) -> list[bool]:
+        """Per model output, in the model's order: does any request ask for it?"""
+
+    @property
+    def stream(self) -> int:
+        """Native handle (cudaStream_t) of the stream to enqueue on, the slot's; 0 where the device has none."""
+
+    def any_cancelled(self) -> bool:
+        """Whether the caller of any request in the batch has left."""
+
+    def input_memory(self, index: int) -> tuple[int, tuple[int, ...]] | None:
+        """Address and shape [rows, ...] of an input; None when nobody sent this optional input.
+
+        The contents are there for work that is enqueued on `stream`, and stay until that work is done.
+        """
+
+    def reserve_outputs(self, outputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> list[int]:
+        """Addresses of device memory for outputs: (name, dtype, shape) each, all of a batch together, once.
+
+        Work on `stream` writes there. Raises InvalidArgument the second time, for BYTES and for open shapes;
+        ResourceExhausted when the device's memory pool has no room.
+        """
+
+    def set_device_output(self, name: str, dtype: str, shape: tuple[int, ...], address: int, owner: object) -> None:
+        """Gives one output that work on `stream` writes into device memory.
+
+        `owner` keeps the memory alive; it is released, under the interpreter lock and on any thread, once the
+        output has been copied out.
+        """
+
+    def set_output(self, name: str, array: npt.NDArray[np.generic]) -> None:
+        """Gives one output in host memory that is ready now."""
+
+
 class Instance(Protocol):
     """One worker of a model; its execute() is never called twice at once."""
 
@@ -65,11 +119,29 @@ class Instance(Protocol):
         """Computes every wanted output. An exception is the answer of every request in the batch."""
 
 
+class DeviceInstance(Protocol):
+    """One worker of a model on a GPU, whose work is enqueued.
+
+    Called so when its slot's kind is "gpu" and none of the model's inputs is BYTES; otherwise execute() is
+    called, which an instance may have as well. Optional attributes, read once after it is made:
+    `allowed_rows`, ascending numbers of rows that batches are padded to (beyond the last, or without it: as they
+    come), and `depth`, how many batches are under way at a time (1 to 64, without it 3). close() comes after the
+    last batch was collected.
+    """
+
+    def enqueue(self, batch: DeviceBatch) -> None:
+        """Puts the batch's work on its stream and says where every wanted output will be (shape [batch.rows, ...]).
+
+        Must not wait for the device. An exception fails this batch alone.
+        """
+
+
 class LoadedModel(Protocol):
     """A model's shared state (weights), made once however many instances there are."""
 
-    def make_instance(self, slot: Mapping[str, Any]) -> Instance:
-        """`slot`: name, kind ("cpu", "gpu", "model"), device, index, instances, cpu_threads."""
+    def make_instance(self, slot: Mapping[str, Any]) -> Instance | DeviceInstance:
+        """`slot`: name, kind ("cpu", "gpu", "model"), device, index, instances, cpu_threads, and stream: the native
+        handle of the stream a GPU instance computes on, which outlives it; 0 on a CPU."""
 
 
 @runtime_checkable

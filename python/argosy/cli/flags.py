@@ -36,14 +36,8 @@ _NO_EFFECT = {
     "--grpc-max-response-pool-size",
     "--buffer-manager-thread-count",
     "--backend-directory",
-    "--min-supported-compute-capability",
-    "--pinned-memory-pool-byte-size",
-    "--cuda-memory-pool-byte-size",
     "--cuda-virtual-address-size",
-    "--enable-peer-access",
-    "--allow-gpu-metrics",
     "--allow-cpu-metrics",
-    "--metrics-interval-ms",
     "--model-load-gpu-limit",
 }
 
@@ -75,6 +69,19 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of bytes, got '{text}'")
+    return int(text)
+
+
+def _gpu_bytes(text: str) -> tuple[int, int]:
+    gpu, colon, size = text.partition(":")
+    if not (colon and gpu.isdigit() and size.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected <gpu>:<bytes>, got '{text}'")
+    return int(gpu), int(size)
 
 
 def _mode(text: str) -> ControlMode:
@@ -273,6 +280,39 @@ def make_parser() -> argparse.ArgumentParser:
         help="bound of all queues; 0: a quarter of the memory",
     )
     group(
+        "--pinned-memory-pool-byte-size",
+        type=_bytes,
+        default=256 << 20,
+        metavar="BYTES",
+        help="pinned host memory, where there is a GPU: half for received bytes, half for batches and answers",
+    )
+    group(
+        "--cuda-memory-pool-byte-size",
+        type=_gpu_bytes,
+        action="append",
+        default=[],
+        metavar="GPU:BYTES",
+        help="memory of one GPU for batches; 67108864 for one that is not named",
+    )
+    group(
+        "--min-supported-compute-capability",
+        type=float,
+        default=7.5,
+        metavar="X.Y",
+        help="GPUs of a lower compute capability are left alone",
+    )
+    group("--enable-peer-access", type=boolean, default=True, metavar="BOOL", help="GPUs may read each other's memory")
+    group(
+        "--allow-gpu-metrics",
+        type=boolean,
+        default=True,
+        metavar="BOOL",
+        help="GPU metrics, with nvidia-ml-py and a GPU",
+    )
+    group(
+        "--metrics-interval-ms", type=_positive, default=2000, metavar="MS", help="GPU metrics are read twice as often"
+    )
+    group(
         "--exit-timeout-secs", type=float, default=30.0, metavar="SECONDS", help="time to finish what runs at the end"
     )
     group("--drain-delay", type=float, default=0.0, metavar="SECONDS", help="keep serving, not ready, after SIGTERM")
@@ -334,7 +374,9 @@ def parse(arguments: Sequence[str]) -> Parsed:
         strict_readiness=given["strict_readiness"],
         auto_complete=not (given["disable_auto_complete_config"] or given["strict_model_config"]),
         backend_config=backend_config,
-        **endpoints,
+        http=endpoints["http"],
+        grpc=endpoints["grpc"],
+        metrics=endpoints["metrics"],
         http_tls=_tls(given, "http", enabled=True),
         grpc_tls=_tls(given, "grpc", enabled=grpc_tls),
         grpc_settings=GrpcSettings(
@@ -355,6 +397,12 @@ def parse(arguments: Sequence[str]) -> Parsed:
         grpc_header_forward_pattern=given["grpc_header_forward_pattern"],
         http_restricted=tuple(given["http_restricted_api"]),
         grpc_restricted=tuple(given["grpc_restricted_protocol"]),
+        pinned_memory_pool_bytes=given["pinned_memory_pool_byte_size"],
+        cuda_memory_pool_bytes=dict(given["cuda_memory_pool_byte_size"]),
+        min_compute_capability=given["min_supported_compute_capability"],
+        peer_access=given["enable_peer_access"],
+        gpu_metrics=given["allow_gpu_metrics"],
+        metrics_interval_ms=given["metrics_interval_ms"],
         cpu_threads=given["cpu_threads"],
         max_queued_bytes=given["max_queued_bytes"],
         exit_timeout_secs=given["exit_timeout_secs"],

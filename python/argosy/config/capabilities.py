@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Capabilities:
     """The build and the machine.
 
-    `gpu_build`: whether device/cuda is compiled in. `gpus`: ids of the usable GPUs.
+    `gpu_build`: whether device/cuda is compiled in. `gpus`: ids of the usable GPUs. `gpus_left_alone`: why others
+    are not, a sentence each.
     `cpu_only`: backends that run on no GPU here, so that what has no kind goes to the CPU.
     `rate_limiting`: whether instances are gated by resources; off means that rate limiter
     settings have no effect, as in the ecosystem's default.
@@ -17,5 +18,6 @@ class Capabilities:
 
     gpu_build: bool = False
     gpus: tuple[int, ...] = ()
+    gpus_left_alone: tuple[str, ...] = ()
     cpu_only: tuple[str, ...] = ("identity", "onnxruntime")
     rate_limiting: bool = False

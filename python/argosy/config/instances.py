@@ -64,11 +64,15 @@ def _group(config: Message, index: int, capabilities: Capabilities) -> InstanceG
     if group.kind == _GPU:
         if not capabilities.gpu_build:
             raise ConfigError(
-                f"{here}.kind", f"{who} has kind KIND_GPU but server does not support GPUs", fix="kind: KIND_CPU"
+                f"{here}.kind",
+                f"{who} has kind KIND_GPU but server does not support GPUs (it was built without CUDA)",
+                fix="kind: KIND_CPU",
             )
         if not capabilities.gpus:
             raise ConfigError(
-                f"{here}.kind", f"{who} has kind KIND_GPU but no GPUs are available", fix="kind: KIND_CPU"
+                f"{here}.kind",
+                f"{who} has kind KIND_GPU but no GPUs are available{_reasons(capabilities)}",
+                fix="kind: KIND_CPU",
             )
         for at, gpu in enumerate(group.gpus):
             if gpu not in capabilities.gpus:
@@ -97,3 +101,7 @@ def _group(config: Message, index: int, capabilities: Capabilities) -> InstanceG
         gpus=tuple(group.gpus),
         passive=group.passive,
     )
+
+
+def _reasons(capabilities: Capabilities) -> str:
+    return f" ({'; '.join(capabilities.gpus_left_alone)})" if capabilities.gpus_left_alone else ""

@@ -76,9 +76,9 @@ TEST(DeviceExecutor, KeepsAsManyBatchesUnderWayAsItIsDeep) {
 
 TEST(DeviceExecutor, RunsPaddedRowsOfZerosThatNobodyGets) {
   Rig rig({}, 64 * kPage, 64 * kPage);
-  struct Watching final : DeviceModel {
+  struct Watching final : backend::DeviceModel {
     explicit Watching(SummingModel& model) : model_(model) {}
-    Status enqueue(device::Stream& stream, backend::Batch& batch, OutputMemory& memory) override {
+    Status enqueue(device::Stream& stream, backend::Batch& batch, backend::OutputMemory& memory) override {
       shape = batch.inputs[0].shape;
       const std::byte* const from = batch.inputs[0].data.data();
       auto status = device::SimulatedDevice::launch(stream, [this, from] { padding.assign(from + 6, from + 16); });

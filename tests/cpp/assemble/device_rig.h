@@ -54,13 +54,13 @@ inline model::SpecPtr two_inputs(std::uint32_t max_rows) {
   return spec;
 }
 
-class SummingModel final : public DeviceModel {
+class SummingModel final : public backend::DeviceModel {
  public:
   // `own`: where it allocates what it does not reserve, in the order of its stream, as
   // frameworks do.
   SummingModel(std::shared_ptr<device::Pool> own, std::uint64_t seed) : own_(std::move(own)), random_(seed) {}
 
-  Status enqueue(device::Stream& stream, backend::Batch& batch, OutputMemory& memory) override {
+  Status enqueue(device::Stream& stream, backend::Batch& batch, backend::OutputMemory& memory) override {
     if (fail_one_in > 0 && random_() % fail_one_in == 0) return internal_error("model 'm': told to fail");
     const auto& a = batch.inputs[0];
     const auto& b = batch.inputs[1];

@@ -27,6 +27,13 @@ def test_every_flag_shows_its_default_or_is_a_switch() -> None:
         (["--http-max-input-size=5"], "max_input_bytes", 5),
         (["--exit-timeout-secs=0.5"], "exit_timeout_secs", 0.5),
         (["--id=x"], "server_id", "x"),
+        (["--pinned-memory-pool-byte-size=0"], "pinned_memory_pool_bytes", 0),
+        (["--cuda-memory-pool-byte-size=0:5", "--cuda-memory-pool-byte-size=3:7"], "cuda_memory_pool_bytes",
+         {0: 5, 3: 7}),
+        (["--min-supported-compute-capability=9.0"], "min_compute_capability", 9.0),
+        (["--enable-peer-access=off"], "peer_access", False),
+        (["--allow-gpu-metrics=false"], "gpu_metrics", False),
+        (["--metrics-interval-ms=5"], "metrics_interval_ms", 5),
         (["--disable-auto-complete-config"], "auto_complete", False),
         (["--strict-model-config=true"], "auto_complete", False),
         (["--model-repository=a", "--model-store=b"], "repositories", ("repository", "a", "b")),
@@ -63,15 +70,22 @@ def test_clients_may_share_memory_only_when_told() -> None:
 
 
 def test_flags_without_effect_are_listed() -> None:
-    assert parse(["r", "--metrics-interval-ms=5", "--enable-peer-access=true"]).ignored == (
-        "--enable-peer-access",
-        "--metrics-interval-ms",
+    assert parse(["r", "--grpc-infer-thread-count=5", "--allow-cpu-metrics=true"]).ignored == (
+        "--allow-cpu-metrics",
+        "--grpc-infer-thread-count",
     )
 
 
 @pytest.mark.parametrize(
     "flag",
-    ["--model-load-thread-count=0", "--http-thread-count=-1", "--http-restricted-api=health", "--backend-config=x"],
+    [
+        "--model-load-thread-count=0",
+        "--http-thread-count=-1",
+        "--http-restricted-api=health",
+        "--backend-config=x",
+        "--cuda-memory-pool-byte-size=67108864",
+        "--pinned-memory-pool-byte-size=1MB",
+    ],
 )
 def test_a_value_that_cannot_be_is_a_usage_error(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -282,7 +282,8 @@ CASES = {
     ),
     "gpu group on a cpu build": (
         f"{BODY}\ninstance_group {{ kind: KIND_GPU }}",
-        "c:2:18: instance group m_0 of model m has kind KIND_GPU but server does not support GPUs",
+        "c:2:18: instance group m_0 of model m has kind KIND_GPU but server does not support GPUs "
+        "(it was built without CUDA)",
     ),
     "profile without TensorRT": (
         f"{BODY}\ninstance_group {{ kind: KIND_CPU profile: '1' }}",
@@ -365,7 +366,9 @@ def test_a_control_tensor_named_twice_is_refused():
 def test_gpu_groups_are_judged_against_the_gpus_of_the_machine():
     text = f"{BODY}\ninstance_group {{ kind: KIND_GPU gpus: [ 0, 3 ] }}"
     who = "instance group m_0 of model m"
-    assert refusal(text, Capabilities(gpu_build=True)) == f"c:2:18: {who} has kind KIND_GPU but no GPUs are available"
+    none = f"c:2:18: {who} has kind KIND_GPU but no GPUs are available"
+    assert refusal(text, Capabilities(gpu_build=True)) == none
+    assert refusal(text, Capabilities(gpu_build=True, gpus_left_alone=("GPU 0 is old",))) == f"{none} (GPU 0 is old)"
     assert refusal(text, Capabilities(gpu_build=True, gpus=(0, 1))) == (
         f"c:2:44: {who} specifies invalid or unsupported gpu id 3. Usable GPUs are: 0, 1"
     )
