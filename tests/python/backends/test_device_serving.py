@@ -1,0 +1,158 @@
+"""PyTorch and ONNX models on a device, through the whole server; the host stands for the device.
+
+Batches go through staging memory, the device's pool and several at a time, as on a GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import argosy
+import numpy as np
+import pytest
+from argosy.errors import ArgosyError, Internal
+from onnx import helper
+from serving.models import DTYPES, onnx_graph
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'argosy[torch]'")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from serving import torch_programs as programs  # noqa: E402
+
+sys.path.pop(0)
+if "devices" not in argosy.ServerOptions.__dataclass_fields__:
+    pytest.skip("this server drives no devices", allow_module_level=True)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+Given = tuple[str, str, list[int]]
+
+
+def write(
+    root: Path, backend: str, inputs: list[Given], outputs: list[Given], more: str = "", *, rows: int = 8
+) -> Path:
+    """A model "m" on the device; returns the folder of its version."""
+    (root / "m" / "1").mkdir(parents=True)
+    text = f'backend: "{backend}"\nmax_batch_size: {rows}\n'
+    for kind, tensors in (("input", inputs), ("output", outputs)):
+        for name, dtype, dims in tensors:
+            text += f'{kind} {{ name: "{name}" data_type: {DTYPES[dtype][0]} dims: {dims} }}\n'
+    batching = "dynamic_batching { }\n" if rows else ""
+    (root / "m" / "config.pbtxt").write_text(text + batching + more + "instance_group { kind: KIND_GPU count: 2 }\n")
+    return root / "m" / "1"
+
+
+def ask_all(server: argosy.Server, requests: list[dict[str, np.ndarray]]) -> list[Any]:
+    futures: list[Future[Any]] = [server.submit("m", inputs) for inputs in requests]
+    return [future.result(90) for future in futures]
+
+
+def arrays(count: int, *dims: int) -> list[np.ndarray]:
+    source = np.random.default_rng(23)
+    return [source.random((1 + int(source.integers(8)), *dims), np.float32) for _ in range(count)]
+
+
+def test_torchscript_answers_every_request_with_its_own_rows(tmp_path: Path) -> None:
+    pair, results = [("a", "FP32", [4]), ("b", "FP32", [4])], [("s", "FP32", [4]), ("d", "FP32", [4])]
+    programs.script(programs.AddSub(), write(tmp_path, "pytorch", pair, results) / "model.pt")
+    given = arrays(200, 8)
+    requests = [{"a": x[:, :4].copy(), "b": x[:, 4:].copy()} for x in given]
+    with argosy.Server(tmp_path, devices="host") as server:
+        for request, answer in zip(requests, ask_all(server, requests), strict=True):
+            np.testing.assert_array_equal(answer["s"], request["a"] + request["b"])
+            np.testing.assert_array_equal(answer["d"], request["a"] - request["b"])
+        (statistics,) = server.engine.statistics("m")
+        assert sum(row["compute_infer"]["count"] for row in statistics["batch_stats"]) <= 200
+
+
+def test_a_result_that_is_its_input_comes_back_whole(tmp_path: Path) -> None:
+    folder = write(tmp_path, "pytorch", [("x", "BF16", [64])], [("y", "BF16", [64])])
+    programs.script(programs.Same(), folder / "model.pt")
+    given = [(x * 1000).astype(np.uint16) for x in arrays(100, 64)]
+    with argosy.Server(tmp_path, devices="host") as server:
+        for x, answer in zip(given, ask_all(server, [{"x": x} for x in given]), strict=True):
+            np.testing.assert_array_equal(answer["y"], x)
+
+
+def test_a_batch_that_fails_fails_alone(tmp_path: Path) -> None:
+    folder = write(tmp_path, "pytorch", [("x", "FP32", [-1])], [("y", "FP32", [3])])
+    programs.script(programs.Wrong(), folder / "model.pt")
+    with argosy.Server(tmp_path, devices="host") as server:
+        good, bad = np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)
+        futures = [server.submit("m", {"x": bad if at % 3 == 1 else good}) for at in range(30)]
+        for at, future in enumerate(futures):
+            if at % 3 == 1:
+                with pytest.raises(Internal, match=r"PyTorch execute failure with 'x' float32 \[\d+, 4\]"):
+                    future.result(90)
+            else:
+                np.testing.assert_array_equal(future.result(90)["y"], good)
+
+
+def test_programs_with_strings_are_served_on_host_memory(tmp_path: Path) -> None:
+    texts, results = (
+        [("texts", "BYTES", [1]), ("repeat", "FP32", [1])],
+        [("upper", "BYTES", [1]), ("times", "FP32", [1])],
+    )
+    programs.script(programs.Texts(), write(tmp_path, "pytorch", texts, results) / "model.pt")
+    with argosy.Server(tmp_path, devices="host") as server:
+        answer = server.infer("m", {"texts": np.array([[b"ab"]], dtype=object), "repeat": np.ones((1, 1), np.float32)})
+        assert answer["upper"].tolist() == [[b"AB"]] and answer["times"].tolist() == [[1.0]]
+
+
+def onnx_two_ways(folder: Path) -> None:
+    """double: of known shape; kept: what is not zero, whose number only a run tells."""
+    proto = onnx_graph(
+        [("x", "FP32", ["rows", 4])],
+        [("double", "FP32", ["rows", 4]), ("kept", "INT64", [2, "found"])],
+        lambda: [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("NonZero", ["x"], ["kept"])],
+    )
+    (folder / "model.onnx").write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("graph", ["", 'parameters { key: "enable_cuda_graph" value: "1" }'], ids=["plain", "padded"])
+def test_onnx_models_answer_every_request_with_its_own_rows(tmp_path: Path, graph: str) -> None:
+    accelerator = f'gpu_execution_accelerator [ {{ name: "cuda" {graph} }} ]'
+    onnx_two_ways(
+        write(
+            tmp_path,
+            "onnxruntime",
+            [("x", "FP32", [4])],
+            [("double", "FP32", [4])],
+            f"optimization {{ execution_accelerators {{ {accelerator} }} }}\n",
+        )
+    )
+    given = arrays(200, 4)
+    with argosy.Server(tmp_path, devices="host") as server:
+        for x, answer in zip(given, ask_all(server, [{"x": x} for x in given]), strict=True):
+            np.testing.assert_array_equal(answer["double"], x + x)
+        (statistics,) = server.engine.statistics("m")
+        # Padding is the device's business: what clients count are their own rows.
+        assert statistics["inference_count"] == sum(len(x) for x in given)
+
+
+def test_onnx_outputs_that_only_a_run_tells_come_back(tmp_path: Path) -> None:
+    outputs: list[Given] = [("kept", "INT64", [2, -1]), ("double", "FP32", [-1, 4])]
+    onnx_two_ways(write(tmp_path, "onnxruntime", [("x", "FP32", [-1, 4])], outputs, rows=0))
+    with argosy.Server(tmp_path, devices="host") as server:
+        for x in arrays(20, 4):
+            x[:, 1] = 0
+            answer = server.infer("m", {"x": x})
+            np.testing.assert_array_equal(answer["kept"], np.array(np.nonzero(x)))
+            np.testing.assert_array_equal(answer["double"], x + x)
+
+
+def test_an_unknown_accelerator_is_refused_by_name(tmp_path: Path) -> None:
+    more = "optimization { execution_accelerators { gpu_execution_accelerator [ { name: 'fast' } ] } }\n"
+    onnx_two_ways(write(tmp_path, "onnxruntime", [("x", "FP32", [4])], [("double", "FP32", [4])], more))
+    with pytest.raises(ArgosyError, match="unknown Execution Accelerator 'fast' is requested"):
+        argosy.Server(tmp_path, devices="host").start()
+
+
+def test_the_configuration_shows_where_a_model_runs(tmp_path: Path) -> None:
+    onnx_two_ways(write(tmp_path, "onnxruntime", [("x", "FP32", [4])], [("double", "FP32", [4])]))
+    with argosy.Server(tmp_path, devices="host") as server:
+        group = server.config("m")["instance_group"][0]
+    assert (group["kind"], group["gpus"], group["count"]) == ("KIND_GPU", [0], 2)
