@@ -57,3 +57,13 @@ def capabilities_of(engine: _core.Engine, options: ServerOptions) -> Capabilitie
         gpus_left_alone=tuple(engine.gpus_left_alone()),
         cpu_only=cpu_only_backends(),
     )
+
+
+def capabilities_here() -> Capabilities:
+    """What a server with default options would have on this machine."""
+    options = ServerOptions()
+    engine = open_engine(options, 1)
+    try:
+        return capabilities_of(engine, options)
+    finally:
+        engine.stop(0.0)

@@ -105,6 +105,7 @@ class Logs:
     def close(self) -> None:
         """Takes the handler away again; for servers inside a larger program."""
         self._root.removeHandler(self._handler)
+        self._root.propagate = not self._root.handlers
         self._handler.close()
 
     def _apply(self) -> None:

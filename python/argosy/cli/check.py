@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from argosy.backends import BackendRegistry, Inspectors
 from argosy.config import Inspector
 from argosy.errors import ArgosyError
+from argosy.gpus import capabilities_here
 from argosy.repository import check
 
 
@@ -28,7 +29,9 @@ def run(arguments: Sequence[str]) -> int:
         except ArgosyError:
             return None  # not installed here: its artifacts cannot be looked into
 
-    findings = check(given.path, Inspectors(inspector), config_name=given.model_config_name)
+    findings = check(
+        given.path, Inspectors(inspector), capabilities=capabilities_here(), config_name=given.model_config_name
+    )
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     count = len(findings)
