@@ -76,8 +76,8 @@ def test_contradictions_refuse_the_start_and_say_why(tmp_path: Path, flags: list
 def test_flags_without_effect_are_accepted_and_said_aloud(tmp_path: Path) -> None:
     add_model(tmp_path, "m", identity_config())
     flags = [
-        "--pinned-memory-pool-byte-size=1000",
         "--grpc-infer-allocation-pool-size=4",
+        "--buffer-manager-thread-count=1",
         "--strict-model-config=false",
     ]
     with serve(tmp_path, *flags) as running:

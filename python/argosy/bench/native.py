@@ -7,6 +7,7 @@ early, or an interrupt, ends the child, which prints what it has.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ ENVIRONMENT = "ARGOSY_LOAD"
 
 
 def find_generator() -> Path:
-    """Path of `argosy-load`: what `ARGOSY_LOAD` names, else beside the package, else on `PATH`.
+    """Path of `argosy-load`: what `ARGOSY_LOAD` names, else installed with the package, else on `PATH`.
 
     Raises `BenchError` when there is none.
     """
@@ -33,6 +34,10 @@ def find_generator() -> Path:
     beside = Path(__file__).resolve().parent.parent / "bin" / "argosy-load"
     if beside.is_file():
         return beside
+    # An editable install has what is compiled in another place than the sources.
+    core = importlib.util.find_spec("argosy._core")
+    if core is not None and core.origin and (installed := Path(core.origin).parent / "bin" / "argosy-load").is_file():
+        return installed
     on_path = shutil.which("argosy-load")
     if on_path:
         return Path(on_path)
