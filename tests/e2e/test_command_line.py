@@ -39,7 +39,7 @@ def test_bad_values_name_flag_and_value(flag: str) -> None:
 @statement("T335")
 @pytest.mark.parametrize("text", ["true", "1", "on", "TRUE", "On"])
 def test_booleans_have_three_spellings(tmp_path: Path, text: str) -> None:
-    from argosy.cli.flags import boolean
+    from argosy.cli.values import boolean
 
     assert boolean(text) is True
 

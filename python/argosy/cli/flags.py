@@ -10,9 +10,19 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from argosy.cli.values import (
+    backend_setting,
+    boolean,
+    byte_count,
+    control_mode,
+    gpu_bytes,
+    positive,
+    restriction,
+    verbose_level,
+)
 from argosy.errors import InvalidArgument
 from argosy.logs import FORMATS, LogSettings
-from argosy.options import CATEGORIES, Endpoint, GrpcSettings, Restriction, ServerOptions, Tls
+from argosy.options import CATEGORIES, Endpoint, GrpcSettings, ServerOptions, Tls
 from argosy.repository import ControlMode
 
 _NOT_SERVED = {
@@ -51,64 +61,6 @@ class Parsed:
     ignored: tuple[str, ...]
 
 
-def boolean(text: str) -> bool:
-    """true/on/1 and false/off/0, in any case. Raises ArgumentTypeError."""
-    lowered = text.lower()
-    if lowered in ("true", "on", "1"):
-        return True
-    if lowered in ("false", "off", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"invalid value for bool option: {text}")
-
-
-def _verbose(text: str) -> int:
-    return int(text) if text.isdigit() else int(boolean(text))
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
-    return int(text)
-
-
-def _bytes(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number of bytes, got '{text}'")
-    return int(text)
-
-
-def _gpu_bytes(text: str) -> tuple[int, int]:
-    gpu, colon, size = text.partition(":")
-    if not (colon and gpu.isdigit() and size.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected <gpu>:<bytes>, got '{text}'")
-    return int(gpu), int(size)
-
-
-def _mode(text: str) -> ControlMode:
-    try:
-        return ControlMode(text.lower())
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected none, poll or explicit, got '{text}'") from None
-
-
-def _restriction(text: str) -> Restriction:
-    names, colon, pair = text.partition(":")
-    key, equals, value = pair.partition("=")
-    if not (names and colon and key and equals):
-        raise argparse.ArgumentTypeError(f"expected <api>[,<api>]:<header>=<value>, got '{text}'")
-    return Restriction(categories=tuple(names.split(",")), key=key, value=value)
-
-
-def _backend_config(text: str) -> tuple[str, str, str]:
-    backend, comma, pair = text.partition(",")
-    if not comma:
-        backend, pair = "", text
-    key, equals, value = pair.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"expected [<backend>,]<key>=<value>, got '{text}'")
-    return backend, key, value
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Every flag with its default and unit."""
     parser = argparse.ArgumentParser(
@@ -123,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     group("--model-repository", "--model-store", action="append", default=[], metavar="DIR", help="further repository")
     group(
         "--model-control-mode",
-        type=_mode,
+        type=control_mode,
         default=ControlMode.NONE,
         metavar="none|poll|explicit",
         help="who decides what is loaded",
@@ -131,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     group("--load-model", action="append", default=[], metavar="NAME", help="explicit mode: load at start; '*' for all")
     group("--repository-poll-secs", type=float, default=15.0, metavar="SECONDS", help="poll mode: time between looks")
     group("--model-config-name", default="", metavar="NAME", help="use configs/NAME.pbtxt where it exists")
-    group("--model-load-thread-count", type=_positive, default=4, metavar="N", help="models loaded at a time")
+    group("--model-load-thread-count", type=positive, default=4, metavar="N", help="models loaded at a time")
     group("--model-load-retry-count", type=int, default=0, metavar="N", help="further attempts after a failed load")
     group("--exit-on-error", type=boolean, default=True, metavar="BOOL", help="exit when a model fails at start")
     group("--strict-readiness", type=boolean, default=True, metavar="BOOL", help="ready only when every model is")
@@ -145,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group(
         "--backend-config",
-        type=_backend_config,
+        type=backend_setting,
         action="append",
         default=[],
         metavar="[BACKEND,]KEY=VALUE",
@@ -163,14 +115,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--http-thread-count",
         "--io-threads",
         dest="io_threads",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="event loops, each of which serves both protocols",
     )
     group(
         "--http-max-input-size",
-        type=_positive,
+        type=positive,
         default=64 << 20,
         metavar="BYTES",
         help="limit of JSON and decompressed bodies",
@@ -193,7 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group(
         "--http-restricted-api",
-        type=_restriction,
+        type=restriction,
         action="append",
         default=[],
         metavar="APIS:KEY=VALUE",
@@ -201,7 +153,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group(
         "--grpc-restricted-protocol",
-        type=_restriction,
+        type=restriction,
         action="append",
         default=[],
         metavar="APIS:KEY=VALUE",
@@ -281,14 +233,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group(
         "--pinned-memory-pool-byte-size",
-        type=_bytes,
+        type=byte_count,
         default=256 << 20,
         metavar="BYTES",
         help="pinned host memory, where there is a GPU: half for received bytes, half for batches and answers",
     )
     group(
         "--cuda-memory-pool-byte-size",
-        type=_gpu_bytes,
+        type=gpu_bytes,
         action="append",
         default=[],
         metavar="GPU:BYTES",
@@ -310,14 +262,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="GPU metrics, with nvidia-ml-py and a GPU",
     )
     group(
-        "--metrics-interval-ms", type=_positive, default=2000, metavar="MS", help="GPU metrics are read twice as often"
+        "--metrics-interval-ms", type=positive, default=2000, metavar="MS", help="GPU metrics are read twice as often"
     )
     group(
         "--exit-timeout-secs", type=float, default=30.0, metavar="SECONDS", help="time to finish what runs at the end"
     )
     group("--drain-delay", type=float, default=0.0, metavar="SECONDS", help="keep serving, not ready, after SIGTERM")
     group = parser.add_argument_group("logging").add_argument
-    group("--log-verbose", type=_verbose, default=0, metavar="LEVEL", help="0: no verbose lines")
+    group("--log-verbose", type=verbose_level, default=0, metavar="LEVEL", help="0: no verbose lines")
     for level in ("info", "warning", "error"):
         group(f"--log-{level}", type=boolean, default=True, metavar="BOOL", help=f"write {level} lines")
     group("--log-format", choices=FORMATS, default="default", help="line format")
