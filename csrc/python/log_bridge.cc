@@ -2,6 +2,11 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "base/guarded.h"
+#include "base/log.h"
 
 namespace argosy::python {
 namespace py = pybind11;
@@ -18,31 +23,53 @@ const char* level_name(LogLevel level) {
   return "info";
 }
 
-class LogBridge final : public LogSink {
+// Never destroyed: threads may log at exit.
+Guarded<std::vector<std::shared_ptr<LogSink>>>& open_bridges() {
+  static auto* kept = new Guarded<std::vector<std::shared_ptr<LogSink>>>();
+  return *kept;
+}
+
+}  // namespace
+
+class LogBridge::Sink final : public LogSink {
  public:
-  explicit LogBridge(PyThread& thread) : thread_(thread) {}
+  explicit Sink(PyThread& thread) : thread_(&thread) {}
 
   void write(const LogRecord& record) override {
     const double when = std::chrono::duration<double>(record.when.time_since_epoch()).count();
-    thread_.post([when, level = level_name(record.level), file = std::string(record.file), line = record.line,
-                  message = std::string(record.message), model = std::string(record.about.model),
-                  request = std::string(record.about.request_id),
-                  trace = std::string(record.about.trace_id)](const GilHeld&) {
+    PyThread::Task task = [when, level = level_name(record.level), file = std::string(record.file), line = record.line,
+                           message = std::string(record.message), model = std::string(record.about.model),
+                           request = std::string(record.about.request_id),
+                           trace = std::string(record.about.trace_id)](const GilHeld&) {
       try {
         py::module_::import("argosy.logs")
             .attr("native_record")(level, when, file, line, message, model, request, trace);
       } catch (py::error_already_set& error) {
         error.discard_as_unraisable("argosy log line");
       }
-    });
+    };
+    auto thread = thread_.lock();
+    if (*thread != nullptr) (*thread)->post(std::move(task));
   }
 
+  void close() { *thread_.lock() = nullptr; }
+
  private:
-  PyThread& thread_;
+  Guarded<PyThread*> thread_;
 };
 
-}  // namespace
+LogBridge::LogBridge(PyThread& thread) : sink_(std::make_shared<Sink>(thread)) {
+  auto open = open_bridges().lock();
+  open->push_back(sink_);
+  set_log_sink(sink_);
+}
 
-std::shared_ptr<LogSink> make_log_bridge(PyThread& thread) { return std::make_shared<LogBridge>(thread); }
+void LogBridge::close() {
+  {
+    auto open = open_bridges().lock();
+    if (std::erase(*open, sink_) > 0) set_log_sink(open->empty() ? nullptr : open->back());
+  }
+  sink_->close();
+}
 
 }  // namespace argosy::python

@@ -7,7 +7,6 @@
 #include "backend/identity/identity.h"
 #include "metrics/process.h"
 #include "metrics/prometheus.h"
-#include "python/log_bridge.h"
 
 namespace argosy::python {
 
@@ -32,7 +31,6 @@ Runtime::Runtime(engine::EngineOptions options)
   (void)added;
   metrics->add(process);
   metrics->add(model_metrics);
-  set_log_sink(make_log_bridge(python));
 }
 
 Runtime::~Runtime() {
@@ -47,7 +45,7 @@ bool Runtime::stop(Nanos patience) {
   constexpr Nanos kFinalize = std::chrono::seconds(2);
   worker::stops_of(*worker_models).stop_at(clock.now() + std::max(patience, kFinalize));
   const bool finished = engine.stop(clock.now() + patience);
-  set_log_sink(nullptr);
+  log_bridge.close();
   python.stop();
   return finished;
 }

@@ -19,6 +19,7 @@
 #include "device/pinned_bytes_pool.h"
 #include "engine/engine.h"
 #include "metrics/registry.h"
+#include "python/log_bridge.h"
 #include "python/py_thread.h"
 #include "python/worker_door.h"
 
@@ -42,6 +43,7 @@ struct Runtime {
   std::shared_ptr<backend::Registry> backends;
   engine::Engine engine;
   PyThread python;
+  LogBridge log_bridge{python};
   std::shared_ptr<WorkerDoor> door;                      // what models in worker processes may ask for
   std::shared_ptr<worker::CustomMetrics> model_metrics;  // those that models make themselves
   std::shared_ptr<backend::Backend> worker_models;       // the backend "python"
