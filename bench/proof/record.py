@@ -14,7 +14,9 @@ from typing import Any
 def write(path: Path, about: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:
     """Appends each line to `path` and prints it, as soon as it comes; `about` stands before its own fields."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    command = " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    # Where things lie on this machine is of no use to a reader.
+    words = ["DIR" if os.path.isabs(word) else word for word in sys.argv[1:]]
+    command = " ".join(["python", os.path.relpath(sys.argv[0]), *words])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as out:
         for line in lines:
