@@ -279,8 +279,7 @@ class Server:
         if not any(endpoint.enabled for endpoint in endpoints):
             return
         settings = front_options(self.options, reflection_files())
-        shared = () if self._shared_memory is None else (self._shared_memory,)
-        self._front = _core.Front(settings, self.engine, self._handle_control, *shared)
+        self._front = _core.Front(settings, self.engine, self._handle_control, self._shared_memory)
         self._front.start()
 
     def _handle_control(

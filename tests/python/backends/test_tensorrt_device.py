@@ -91,7 +91,7 @@ def test_whether_shapes_are_known_before_a_run_is_asked_of_the_engine() -> None:
     for tells in (True, False):
         engine = simulated.Engine(simulated.Runtime(), tells=tells)
         profiles = [rows(1, 8, 8, 4), rows(2, 4, 8, 4)]
-        assert shapes_follow_inputs(simulated.TENSORRT, engine, profiles, (1,), 41) == tells
+        assert shapes_follow_inputs(simulated.TENSORRT, engine, "m", profiles, (1,), 41) == tells
         assert (engine.context.profiles, engine.context.shape) == ([1], (4, 4))
 
 

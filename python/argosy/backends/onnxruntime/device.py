@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from argosy.backends.onnxruntime.graphs import BoundSizes
 from argosy.backends.onnxruntime.memory import Memory
-from argosy.backends.onnxruntime.session import fixed_dims, run_options
+from argosy.backends.onnxruntime.session import outputs_of, run_options
 from argosy.backends.onnxruntime.types import element_type
 from argosy.errors import Internal
 
@@ -42,11 +42,7 @@ class DeviceInstance:
         self._run_options = run_options(parameters, waits=memory.waits, graph=None if sizes is None else -1)
         self._batches, self._max_rows = spec["max_batch_size"] > 0, spec["max_batch_size"]
         self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
-        known = {output.name: output for output in session.get_outputs()}
-        self._outputs = [
-            (tensor["name"], tensor["dtype"], fixed_dims(known[tensor["name"]], batches=self._batches))
-            for tensor in spec["outputs"]
-        ]
+        self._outputs = outputs_of(session, spec)
         # Kept from batch to batch, and filled anew each time; with which inputs and outputs.
         self._binding = session.io_binding()
         self._bound: tuple[tuple[bool, ...], tuple[bool, ...]] = ((), ())

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 
 from argosy.backends.contract import Batch
-from argosy.backends.onnxruntime.session import fixed_dims
+from argosy.backends.onnxruntime.session import outputs_of
 from argosy.backends.onnxruntime.types import ONNX_NUMBER, element_type
 from argosy.errors import Internal, InvalidArgument
 
@@ -32,11 +32,7 @@ class HostInstance:
         self._batches = spec["max_batch_size"] > 0
         self._max_rows = spec["max_batch_size"]
         self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
-        known = {output.name: output for output in session.get_outputs()}
-        self._outputs = [
-            (tensor["name"], tensor["dtype"], fixed_dims(known[tensor["name"]], batches=self._batches))
-            for tensor in spec["outputs"]
-        ]
+        self._outputs = outputs_of(session, spec)
         # Kept from batch to batch, and filled anew each time; with which inputs and outputs.
         self._binding = session.io_binding()
         self._bound: tuple[tuple[bool, ...], tuple[bool, ...]] = ((), ())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnxruntime as ort
 
@@ -25,6 +25,8 @@ _LEVELS = {
     "2": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 _BOUNDED_SPIN = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 26)  # before, it was 50 ms or nothing
+# Name, type, and the dimensions when all but the rows are known before the run.
+Output: TypeAlias = tuple[str, str, tuple[int, ...] | None]
 Providers = Sequence[tuple[str, dict[str, str]]]
 
 
@@ -101,7 +103,17 @@ def signature_of(session: ort.InferenceSession, where: str) -> ArtifactSignature
     return ArtifactSignature(inputs=tensors(session.get_inputs()), outputs=tensors(session.get_outputs()))
 
 
-def fixed_dims(output: Any, *, batches: bool) -> tuple[int, ...] | None:
+def outputs_of(session: ort.InferenceSession, spec: Mapping[str, Any]) -> list[Output]:
+    """Those of the configuration, in its order."""
+    known = {output.name: output for output in session.get_outputs()}
+    batches = spec["max_batch_size"] > 0
+    return [
+        (tensor["name"], tensor["dtype"], _fixed_dims(known[tensor["name"]], batches=batches))
+        for tensor in spec["outputs"]
+    ]
+
+
+def _fixed_dims(output: Any, *, batches: bool) -> tuple[int, ...] | None:
     """An output's dimensions when all but the batch dimension are known before the run."""
     dims = tuple(dim if isinstance(dim, int) else -1 for dim in output.shape)
     rest = dims[1:] if batches else dims

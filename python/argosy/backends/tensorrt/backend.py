@@ -101,7 +101,9 @@ class TensorRtBackend:
         trt, runtime = self._tools()[0].module, cuda_runtime()
         profiles, placement = profiles_of(trt, engine), placement_of(slot)
         graphs = graph_specs(spec["name"], spec["max_batch_size"], spec["parameters"])
-        if placement is not None and shapes_follow_inputs(trt, engine, profiles, allowed, placement.stream):
+        if placement is not None and shapes_follow_inputs(
+            trt, engine, spec["name"], profiles, allowed, placement.stream
+        ):
             return DeviceInstance(trt, runtime, engine, profiles, spec, slot, allowed, placement, graphs)
         if graphs:
             raise Unsupported(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from argosy.backends.graph_sizes import GraphSpec, allowed_rows
 from argosy.backends.placement import ELEMENT_BYTES, Placement
 from argosy.backends.tensorrt.cuda import DeviceBuffer, checked
-from argosy.backends.tensorrt.engine import names
+from argosy.backends.tensorrt.engine import make_context, names, select_profile
 from argosy.backends.tensorrt.graphs import EngineGraphs, Shapes
 from argosy.backends.tensorrt.profiles import Profile, choose
 from argosy.errors import Internal
@@ -88,7 +88,11 @@ class DeviceInstance:
         wanted: Sequence[tuple[str, str]],
     ) -> None:
         self._profile = select_profile(
-            self._context, choose(self._profiles, shapes, self._allowed), self._profile, self._placement.stream
+            self._context,
+            self._model,
+            choose(self._profiles, shapes, self._allowed),
+            self._profile,
+            self._placement.stream,
         )
         for name, (address, shape) in places.items():
             if not (self._context.set_input_shape(name, shape) and self._context.set_tensor_address(name, address)):
@@ -113,28 +117,13 @@ class DeviceInstance:
         return found
 
 
-def make_context(engine: Any, model: str) -> Any:
-    """Raises Internal when TensorRT makes none."""
-    context = engine.create_execution_context()
-    if context is None:
-        raise Internal(f"model '{model}': TensorRT made no execution context; is there device memory left?")
-    return context
-
-
-def select_profile(context: Any, profile: int, current: int, stream: int) -> int:
-    """The profile that is set afterwards. Raises Internal when TensorRT refuses it."""
-    if profile != current and not context.set_optimization_profile_async(profile, stream):
-        raise Internal(f"TensorRT refuses optimization profile {profile}")
-    return profile
-
-
 def shapes_follow_inputs(
-    trt: Any, engine: Any, profiles: Sequence[Profile], allowed: Sequence[int], stream: int
+    trt: Any, engine: Any, model: str, profiles: Sequence[Profile], allowed: Sequence[int], stream: int
 ) -> bool:
     """Whether every output's shape is known before a run, on the first profile that may be used."""
-    context = make_context(engine, "")
+    context = make_context(engine, model)
     first = allowed[0] if allowed else 0
-    select_profile(context, first, -1, stream)
+    select_profile(context, model, first, -1, stream)
     for name, wanted in profiles[first].items():
         if not context.set_input_shape(name, wanted.optimum):
             return False

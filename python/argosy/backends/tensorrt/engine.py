@@ -14,7 +14,7 @@ from argosy.backends.tensorrt.flavour import Flavour
 from argosy.backends.tensorrt.profiles import Profile, Range, max_rows, to_build
 from argosy.backends.tensorrt.settings import BuildSettings
 from argosy.config import ArtifactSignature, TensorSignature
-from argosy.errors import InvalidArgument, Unsupported
+from argosy.errors import Internal, InvalidArgument, Unsupported
 
 _log = logging.getLogger(__name__)
 WIRE_TYPES = {
@@ -142,6 +142,21 @@ def names(trt: Any, engine: Any, *, inputs: bool) -> list[str]:
     mode = trt.TensorIOMode.INPUT if inputs else trt.TensorIOMode.OUTPUT
     every = (engine.get_tensor_name(at) for at in range(engine.num_io_tensors))
     return [name for name in every if engine.get_tensor_mode(name) == mode]
+
+
+def make_context(engine: Any, model: str) -> Any:
+    """Raises Internal when TensorRT makes none."""
+    context = engine.create_execution_context()
+    if context is None:
+        raise Internal(f"model '{model}': TensorRT made no execution context; is there device memory left?")
+    return context
+
+
+def select_profile(context: Any, model: str, profile: int, current: int, stream: int) -> int:
+    """The profile that is set afterwards. Raises Internal when TensorRT refuses it."""
+    if profile != current and not context.set_optimization_profile_async(profile, stream):
+        raise Internal(f"model '{model}': TensorRT refuses optimization profile {profile}")
+    return profile
 
 
 def profiles_of(trt: Any, engine: Any) -> list[Profile]:

@@ -16,6 +16,7 @@ from typing import Any
 from argosy.backends.contract import Batch
 from argosy.backends.placement import ELEMENT_BYTES
 from argosy.backends.tensorrt.cuda import DeviceBuffer, Stream, checked
+from argosy.backends.tensorrt.engine import make_context, names, select_profile
 from argosy.backends.tensorrt.profiles import Profile, Shape, choose
 from argosy.errors import Internal
 
@@ -42,11 +43,9 @@ class TensorRtInstance:
         checked(runtime, "cudaSetDevice", runtime.cudaSetDevice(self._device))
         self._stream = Stream(runtime)
         self._buffers = {name: DeviceBuffer(runtime) for name, _ in self._inputs}
-        self._context = engine.create_execution_context()
-        if self._context is None:
-            raise Internal(f"model '{self._model}': TensorRT made no execution context; is there device memory left?")
+        self._context = make_context(engine, self._model)
         self._profile = -1
-        self._results = {name: _result_memory(trt, runtime) for name in _output_names(trt, engine)}
+        self._results = {name: _result_memory(trt, runtime) for name in names(trt, engine, inputs=False)}
         for name, memory in self._results.items():
             self._context.set_output_allocator(name, memory)
 
@@ -56,7 +55,8 @@ class TensorRtInstance:
         # The current device belongs to the thread, and loaders made this object.
         checked(self._runtime, "cudaSetDevice", self._runtime.cudaSetDevice(self._device))
         places = self._places(batch)
-        self._select(choose(self._profiles, {name: shape for name, _, shape in places}, self._allowed))
+        profile = choose(self._profiles, {name: shape for name, _, shape in places}, self._allowed)
+        self._profile = select_profile(self._context, self._model, profile, self._profile, self._stream.handle)
         try:
             for (name, address, shape), (_, dtype) in zip(places, self._inputs, strict=True):
                 size = math.prod(shape) * ELEMENT_BYTES[dtype]
@@ -86,13 +86,6 @@ class TensorRtInstance:
             found.append((name, place[0], tuple(place[1])))
         return found
 
-    def _select(self, profile: int) -> None:
-        if profile == self._profile:
-            return
-        if not self._context.set_optimization_profile_async(profile, self._stream.handle):
-            raise Internal(f"model '{self._model}': TensorRT refuses optimization profile {profile}")
-        self._profile = profile
-
     def _give(self, batch: Batch) -> None:
         for (name, dtype), wanted in zip(self._outputs, batch.wanted, strict=True):
             if not wanted:
@@ -105,11 +98,6 @@ class TensorRtInstance:
                 math.prod(shape) * ELEMENT_BYTES[dtype],
             )
         self._stream.wait()
-
-
-def _output_names(trt: Any, engine: Any) -> list[str]:
-    every = (engine.get_tensor_name(at) for at in range(engine.num_io_tensors))
-    return [name for name in every if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
 
 
 def _result_memory(trt: Any, runtime: Any) -> Any:
