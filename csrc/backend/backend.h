@@ -8,7 +8,7 @@
 // are, each answered on its own (decoupled models, Python models).
 //
 // Thread: Backend and LoadedModel: loader threads, several at a time. Instance: its
-// own runner thread for execute(), any thread for healthy().
+// own runner thread for execute() unless it says any_thread(), any thread for healthy().
 
 #include <cstdint>
 #include <functional>
@@ -58,6 +58,10 @@ class Instance {
   // `gathered`: after a failure the same requests may come again, fewer at a time; alone,
   // it is the request's answer.
   virtual Status execute(Batch& batch) = 0;
+
+  // Whether execute() may be called from any thread, one at a time. Then a short batch may
+  // run on the thread that brings it.
+  virtual bool any_thread() const { return false; }
 
   // What enqueues this instance's work on its slot's stream; then execute() is not called.
   // Null: there is no such thing. Asked once, for an instance on a GPU; lives as long as

@@ -163,6 +163,10 @@ void Engine::submit(const ModelHandle& model, infer::RequestPtr request, OwedWak
   model->lane().submit(std::move(request), owed);
 }
 
+void Engine::submit_or_run(const ModelHandle& model, infer::RequestPtr request) {
+  model->submit_or_run(std::move(request));
+}
+
 std::vector<ModelState> Engine::list() const {
   std::vector<ModelState> states;
   const auto models = parts_->table->read();

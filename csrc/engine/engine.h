@@ -81,6 +81,9 @@ class Engine {
   // Never blocks; a refusal is answered through the reply, on this thread.
   // With `owed`, an instance that sleeps goes on sleeping until the caller pays them.
   void submit(const ModelHandle& model, infer::RequestPtr request, OwedWakes* owed = nullptr);
+  // The same for a thread with time: where a batch takes less than waking an instance
+  // would, it is run here.
+  void submit_or_run(const ModelHandle& model, infer::RequestPtr request);
 
   std::vector<ModelState> list() const;
 

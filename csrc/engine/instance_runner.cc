@@ -101,6 +101,10 @@ void InstanceRunner::run(std::promise<Status> ready) {
   }
   // Whoever asks for its health may hold it longest: then its streams live as long.
   *instance_.lock() = std::shared_ptr<backend::Instance>(seat, seat->instance.get());
+  if (!drive && seat->instance->any_thread()) {
+    lendable_ = seat->instance.get();
+    lane_->lend(slot_.index);
+  }
   ready.set_value({});
 
   if (drive) {
@@ -116,6 +120,11 @@ void InstanceRunner::run(std::promise<Status> ready) {
 
 void InstanceRunner::serve(backend::Instance& instance) {
   while (auto taken = lane_->take(slot_.index)) run_batch(instance, std::move(*taken));
+}
+
+void InstanceRunner::run_loan(ModelQueue::Taken taken) {
+  run_batch(*lendable_, std::move(taken));
+  lane_->give_back(slot_.index);
 }
 
 void InstanceRunner::run_batch(backend::Instance& instance, ModelQueue::Taken taken) {
@@ -150,6 +159,7 @@ void InstanceRunner::run_batch(backend::Instance& instance, ModelQueue::Taken ta
   }
 
   const Executed times = execute(lane_->spec(), instance, pool_, lane_->clock(), batch);
+  lane_->ran(times.output_ready - taken.when);
   running_.lock()->clear();
   rows = batch.rows;
   if (!pieces) {

@@ -37,6 +37,10 @@ class InstanceRunner {
   void cancel_running();  // tells the requests that run now; what the backend makes of it is its own business
   void join();            // the lane must be closed
 
+  // A batch that was borrowed from the lane together with this instance, on the calling
+  // thread; then the instance goes back.
+  void run_loan(ModelQueue::Taken taken);
+
  private:
   struct Seat {
     std::unique_ptr<assemble::DevicePipeline> pipeline;
@@ -55,7 +59,8 @@ class InstanceRunner {
   BytesPool& pool_;
   Guarded<std::shared_ptr<backend::Instance>> instance_;
   Guarded<std::vector<std::shared_ptr<infer::Cancellation>>> running_;
-  std::vector<std::uint64_t> orders_;  // of the batch that runs; the runner's thread
+  backend::Instance* lendable_ = nullptr;  // set before the lane may lend it
+  std::vector<std::uint64_t> orders_;      // of the batch that runs
   std::future<Status> ready_;
   std::thread thread_;
 };

@@ -11,6 +11,9 @@
 namespace argosy::engine {
 namespace {
 
+// A batch that takes less is run by who brings it: waking somebody would take longer.
+constexpr Nanos kShortRun = std::chrono::microseconds(50);
+
 void comes_again(infer::Request& request) {
   request.timings.taken = {};
   request.reply.wrap([](std::unique_ptr<infer::ReplySink> sink) {
@@ -48,7 +51,18 @@ Lane::Lane(model::SpecPtr spec, std::size_t instances, const Clock& clock, std::
       accounting_(instances),
       outbox_(spec_->batching && spec_->batching->preserve_ordering, gate_) {}
 
-void Lane::submit(infer::RequestPtr request, OwedWakes* owed) {
+std::optional<ModelQueue::Loan> Lane::submit_or_borrow(infer::RequestPtr request) {
+  return enter(std::move(request), nullptr, Nanos(usual_run_.load(std::memory_order_relaxed)) <= kShortRun);
+}
+
+void Lane::ran(Nanos took) {
+  // A run that was interrupted once shall not make the model a slow one.
+  const Nanos::rep now = std::min(took, 4 * kShortRun).count();
+  const Nanos::rep usual = usual_run_.load(std::memory_order_relaxed);
+  usual_run_.store(usual == Nanos::max().count() ? now : usual + (now - usual) / 8, std::memory_order_relaxed);
+}
+
+std::optional<ModelQueue::Loan> Lane::enter(infer::RequestPtr request, OwedWakes* owed, bool borrows) {
   const TimePoint now = clock_.now();
   if (request->timings.received == TimePoint{}) request->timings.received = now;
   const bool inside = gate_.enter();
@@ -59,13 +73,15 @@ void Lane::submit(infer::RequestPtr request, OwedWakes* owed) {
       auto refusal = refusal_.lock();
       why = *refusal;
     }
-    return refuse(std::move(request), std::move(why));
+    refuse(std::move(request), std::move(why));
+    return std::nullopt;
   }
   Status status = model::check_request(*spec_, *request);
   if (status.ok()) status = queued_bytes_->add(request->bytes);
   if (!status.ok()) {
     refuse(std::move(request), std::move(status));
-    return gate_.leave();
+    gate_.leave();
+    return std::nullopt;
   }
   request->deadline = deadline_of(*request);
   request->timings.queued = now;
@@ -76,27 +92,33 @@ void Lane::submit(infer::RequestPtr request, OwedWakes* owed) {
   sched::Pending item{.request = std::move(request), .rows = 0, .arrived = now};
   item.rows = item.request->rows;
   const std::size_t bytes = item.request->bytes;
-  auto pushed = queue_.push(std::move(item), now, owed ? ModelQueue::Wake::later : ModelQueue::Wake::now);
+  using Wake = ModelQueue::Wake;
+  auto pushed = queue_.push(std::move(item), now, borrows ? Wake::borrow : owed ? Wake::later : Wake::now);
   expiry_->due_at(pushed.next_deadline);
   if (pushed.owes_wake) owed->owe(shared_from_this(), now);
   if (owed) owed->pay_if_late(now);
-  if (pushed.status.ok()) return;
+  if (pushed.loan) left(pushed.loan->taken);
+  if (pushed.status.ok()) return std::move(pushed.loan);
   queued_bytes_->remove(bytes);
   refuse(std::move(item.request), std::move(pushed.status));
   gate_.leave();
+  return std::nullopt;
 }
 
 std::optional<ModelQueue::Taken> Lane::take(std::size_t instance) {
   auto taken = queue_.take(instance);
-  if (!taken) return taken;
-  expiry_->due_at(taken->next_deadline);
+  if (taken) left(*taken);
+  return taken;
+}
+
+void Lane::left(ModelQueue::Taken& taken) {
+  expiry_->due_at(taken.next_deadline);
   std::size_t bytes = 0;
-  for (auto& item : taken->items) {
+  for (auto& item : taken.items) {
     bytes += item.request->bytes;
-    item.request->timings.taken = taken->when;
+    item.request->timings.taken = taken.when;
   }
   queued_bytes_->remove(bytes);
-  return taken;
 }
 
 void Lane::answer(std::size_t instance, std::span<infer::RequestPtr> requests, std::span<infer::Response> answers,

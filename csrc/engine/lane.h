@@ -36,8 +36,15 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
 
   // Checks, bounds and queues the request; a refusal is answered here. With `owed`, a
   // sleeping instance is woken when those are paid.
-  void submit(infer::RequestPtr request, OwedWakes* owed);
+  void submit(infer::RequestPtr request, OwedWakes* owed) { enter(std::move(request), owed, false); }
   void wake() { queue_.wake(); }
+
+  // The same for a thread with the time to run a batch that is known to be short: if an
+  // instance sleeps, that thread runs it and then gives the instance back.
+  std::optional<ModelQueue::Loan> submit_or_borrow(infer::RequestPtr request);
+  void lend(std::size_t instance) { queue_.lend(instance); }
+  void give_back(std::size_t instance) { queue_.give_back(instance); }
+  void ran(Nanos took);  // one batch
 
   // Blocks. Nothing: closed and drained.
   std::optional<ModelQueue::Taken> take(std::size_t instance);
@@ -65,6 +72,8 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
   void log_failure(const std::string& request_id, const std::string& trace_id, const Status& status) const;
 
  private:
+  std::optional<ModelQueue::Loan> enter(infer::RequestPtr request, OwedWakes* owed, bool borrows);
+  void left(ModelQueue::Taken& taken);
   void refuse(infer::RequestPtr request, Status why);
   void answer_dropped(sched::Pending item, Status why);
 
@@ -77,6 +86,7 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
   Accounting accounting_;
   Outbox outbox_;
   Guarded<Status> refusal_;
+  std::atomic<Nanos::rep> usual_run_{Nanos::max().count()};
   // Set by a cancellation, cleared by the look that follows: many cancellations cost one look.
   std::atomic<bool> cancelled_{false};
 };

@@ -42,6 +42,11 @@ void Model::ask_health(backend::Instance::Health done) {
   }
 }
 
+void Model::submit_or_run(infer::RequestPtr request) {
+  auto loan = lane_->submit_or_borrow(std::move(request));
+  if (loan) runners_[loan->instance]->run_loan(std::move(loan->taken));
+}
+
 void Model::abandon(const Status& why) {
   lane_->abandon(why);
   for (auto& runner : runners_) runner->cancel_running();

@@ -37,6 +37,8 @@ class Model {
   void ask_health(backend::Instance::Health done);
 
   Lane& lane() { return *lane_; }
+  // Queues the request; a short batch may run before this returns.
+  void submit_or_run(infer::RequestPtr request);
   const std::shared_ptr<Lane>& shared_lane() const { return lane_; }
 
   void close(Status refusal) { lane_->close(std::move(refusal)); }

@@ -15,24 +15,56 @@ ModelQueue::ModelQueue(std::unique_ptr<sched::Policy> policy, std::size_t instan
 
 ModelQueue::Pushed ModelQueue::push(sched::Pending&& item, TimePoint now, Wake wake) {
   std::optional<std::size_t> called;
-  TimePoint next_deadline;
-  bool owes = false;
+  Pushed pushed;
   {
     auto state = state_.lock();
-    if (state->closed) return {unavailable("model is unloading"), TimePoint::max()};
+    if (state->closed) return {unavailable("model is unloading"), TimePoint::max(), false, {}};
     // Under the lock: whoever cancels later makes expire() look, and finds it queued.
-    if (item.request->cancelled()) return {cancelled("request was cancelled"), TimePoint::max()};
+    if (item.request->cancelled()) return {cancelled("request was cancelled"), TimePoint::max(), false, {}};
     Status status = state->policy->push(std::move(item), now);
-    next_deadline = state->policy->next_deadline();
-    if (!status.ok()) return {std::move(status), next_deadline};
-    if (wake == Wake::later && !state->timed && state->called == 0 && !state->asleep.empty()) {
-      owes = !std::exchange(state->owed, true);
-    } else {
+    pushed.next_deadline = state->policy->next_deadline();
+    if (!status.ok()) {
+      pushed.status = std::move(status);
+      return pushed;
+    }
+    const bool sleeper = !state->timed && state->called == 0 && !state->asleep.empty();
+    if (wake == Wake::borrow && sleeper) pushed.loan = lend_one(*state, now);
+    if (wake == Wake::later && sleeper) {
+      pushed.owes_wake = !std::exchange(state->owed, true);
+    } else if (!pushed.loan || state->policy->size() > 0) {
       called = call_one(*state, now);
     }
   }
   signal(called);
-  return {{}, next_deadline, owes};
+  return pushed;
+}
+
+std::optional<ModelQueue::Loan> ModelQueue::lend_one(State& state, TimePoint now) {
+  const std::size_t chosen = state.asleep.back();
+  if (!state.places[chosen].lendable) return std::nullopt;
+  auto decision = state.policy->next(chosen, now);
+  auto* batch = std::get_if<sched::RunBatch>(&decision);
+  if (!batch) return std::nullopt;
+  state.asleep.pop_back();
+  state.places[chosen].rest = Rest::lent;
+  return Loan{chosen, {std::move(batch->items), now, now, state.policy->next_deadline()}};
+}
+
+void ModelQueue::lend(std::size_t instance) { state_.lock()->places[instance].lendable = true; }
+
+void ModelQueue::give_back(std::size_t instance) {
+  std::optional<std::size_t> called;
+  {
+    auto state = state_.lock();
+    state->places[instance].rest = Rest::asleep;
+    state->asleep.push_back(instance);
+    if (state->closed) {
+      called = instance;
+    } else if (state->policy->size() > 0) {
+      called = call_one(*state, clock_.now());
+    }
+  }
+  signal(called);
 }
 
 void ModelQueue::wake() {
@@ -116,7 +148,7 @@ void ModelQueue::rest(Guarded<State>::Lock& state, std::size_t instance, std::op
   } else {
     place.rest = Rest::asleep;
     state->asleep.push_back(instance);
-    while (place.rest == Rest::asleep && !state->closed) state.wait(signal);
+    while (place.rest == Rest::lent || (place.rest == Rest::asleep && !state->closed)) state.wait(signal);
     if (place.rest == Rest::asleep) std::erase(state->asleep, instance);
   }
   if (place.rest == Rest::called) --state->called;

@@ -9,7 +9,11 @@
 // time, one waits for the time and the others for a signal; while it waits, pushing
 // threads ask the policy on its behalf and hand it a batch that is ripe.
 //
-// Thread: any for push(), expire(), close(), abandon(); instance threads for take().
+// An instance that sleeps can be lent to a thread that pushes: the thread runs what it
+// brought and gives the instance back, which saves both of them a wake-up.
+//
+// Thread: any for push(), give_back(), expire(), close(), abandon(); instance threads for
+// take().
 
 #include <condition_variable>
 #include <memory>
@@ -25,17 +29,22 @@ namespace argosy::engine {
 
 class ModelQueue {
  public:
-  // Policy::next_deadline() as it stood when the queue was left.
-  struct Pushed {
-    Status status;
-    TimePoint next_deadline;
-    bool owes_wake = false;  // the caller calls wake() soon
-  };
   struct Taken {
     std::vector<sched::Pending> items;  // never empty
     TimePoint when;                     // they left the queue
     TimePoint free_since;               // the instance came for work
     TimePoint next_deadline;
+  };
+  struct Loan {
+    std::size_t instance = 0;
+    Taken taken;
+  };
+  // Policy::next_deadline() as it stood when the queue was left.
+  struct Pushed {
+    Status status;
+    TimePoint next_deadline;
+    bool owes_wake = false;    // the caller calls wake() soon
+    std::optional<Loan> loan;  // the caller runs it, then calls give_back()
   };
   struct Expired {
     std::vector<sched::Dropped> dropped;
@@ -50,10 +59,15 @@ class ModelQueue {
 
   // Takes the item only when ok; otherwise it is left with the caller. Not ok: what the
   // policy says, closed, or already cancelled. With Wake::later a sleeping instance stays
-  // asleep until wake(): the caller has more to push.
-  enum class Wake : std::uint8_t { now, later };
+  // asleep until wake(): the caller has more to push. With Wake::borrow the caller would
+  // rather run the batch itself, if a lendable instance sleeps.
+  enum class Wake : std::uint8_t { now, later, borrow };
   Pushed push(sched::Pending&& item, TimePoint now, Wake wake = Wake::now);
   void wake();
+  void give_back(std::size_t instance);
+
+  // From now on this instance may be lent. Its own thread's.
+  void lend(std::size_t instance);
 
   // Blocks. Nothing means: closed and drained, the instance thread may end.
   std::optional<Taken> take(std::size_t instance);
@@ -69,10 +83,11 @@ class ModelQueue {
   Waiting waiting();
 
  private:
-  enum class Rest : std::uint8_t { busy, asleep, timed, called };
+  enum class Rest : std::uint8_t { busy, asleep, timed, called, lent };
   struct Place {
     Rest rest = Rest::busy;
     std::optional<sched::RunBatch> handed;
+    bool lendable = false;
   };
   struct State {
     std::unique_ptr<sched::Policy> policy;
@@ -86,6 +101,7 @@ class ModelQueue {
   };
 
   std::optional<std::size_t> call_one(State& state, TimePoint now);
+  std::optional<Loan> lend_one(State& state, TimePoint now);
   void rest(Guarded<State>::Lock& state, std::size_t instance, std::optional<TimePoint> due);
   void signal(std::optional<std::size_t> instance);
 

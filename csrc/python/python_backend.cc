@@ -93,6 +93,7 @@ class PythonInstance final : public backend::Instance, private backend::DeviceMo
       settings_ = settings_of(object, spec_->name);
     } else if (has(object, "execute")) {
       execute_.emplace(object.attr("execute"));
+      any_thread_ = py::getattr(object, "any_thread", py::bool_(false)).cast<bool>();
     } else {
       raise(invalid_argument("model '" + spec_->name + "': its instance '" + slot.name + "' has no execute(batch)" +
                              (strings ? ", which models with BYTES inputs need" : "")));
@@ -109,6 +110,8 @@ class PythonInstance final : public backend::Instance, private backend::DeviceMo
   Status execute(backend::Batch& batch) override {
     return guarded([&] { show(execute_->get(), std::make_shared<BatchView>(batch, *spec_)); });
   }
+
+  bool any_thread() const override { return any_thread_; }
 
   backend::DeviceModel* device_model() override { return enqueue_ ? this : nullptr; }
 
@@ -132,6 +135,7 @@ class PythonInstance final : public backend::Instance, private backend::DeviceMo
 
   Held instance_;
   std::optional<Held> execute_, enqueue_;  // one of them
+  bool any_thread_ = false;
   const model::SpecPtr spec_;
   const device::Place place_;
   backend::DeviceSettings settings_;

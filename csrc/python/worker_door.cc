@@ -13,7 +13,7 @@ namespace py = pybind11;
 void WorkerDoor::infer(const std::string& model, std::int64_t version, infer::RequestPtr request) {
   auto found = engine_.find(model, version);
   if (!found.ok()) return std::move(request->reply).finish({found.status(), {}, {}});
-  engine_.submit(*found, std::move(request));
+  engine_.submit_or_run(*found, std::move(request));
 }
 
 void WorkerDoor::ready(const std::string& model, std::int64_t version, std::function<void(bool)> told) {

@@ -19,8 +19,8 @@ class Door {
  public:
   virtual ~Door() = default;
 
-  // Queues the request like any other (version -1: the newest). It is answered through
-  // its own reply, also when it is refused.
+  // Queues the request like any other, or runs it at once if that is short (version -1:
+  // the newest). It is answered through its own reply, also when it is refused.
   virtual void infer(const std::string& model, std::int64_t version, infer::RequestPtr request) = 0;
 
   // `told` is called once, on any thread.

@@ -20,7 +20,7 @@ namespace argosy::worker {
 
 class Patience {
  public:
-  static constexpr auto kLongest = std::chrono::microseconds(100);
+  static constexpr auto kLongest = std::chrono::microseconds(300);
 
   // Looks for `arrived()` for a while; false: not tried, or in vain.
   template <class Arrived>
@@ -57,7 +57,7 @@ class Patience {
   }
 
  private:
-  static constexpr auto kCrowded = std::chrono::microseconds(50);
+  static constexpr auto kCrowded = std::chrono::microseconds(150);
   static constexpr int kBest = 4, kWorst = -10;
   // On a single core the other side cannot run while this one looks.
   static inline const bool kCores = std::thread::hardware_concurrency() > 1;

@@ -12,6 +12,8 @@ class IdentityInstance final : public Instance {
  public:
   IdentityInstance(model::SpecPtr spec, std::chrono::milliseconds delay) : spec_(std::move(spec)), delay_(delay) {}
 
+  bool any_thread() const override { return true; }
+
   Status execute(Batch& batch) override {
     if (delay_.count() > 0) wait(batch);
     batch.outputs.reserve(spec_->outputs.size());

@@ -113,7 +113,11 @@ class DeviceBatch(Protocol):
 
 
 class Instance(Protocol):
-    """One worker of a model; its execute() is never called twice at once."""
+    """One worker of a model; its execute() is never called twice at once.
+
+    With a true attribute `any_thread` it may be called from any thread: a short batch is then run by the thread
+    that brings it, which saves a wake-up where a model calls models.
+    """
 
     def execute(self, batch: Batch) -> None:
         """Computes every wanted output. An exception is the answer of every request in the batch."""

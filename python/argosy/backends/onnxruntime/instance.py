@@ -25,6 +25,8 @@ from argosy.errors import Internal, InvalidArgument
 class HostInstance:
     """Binds and runs."""
 
+    any_thread = True
+
     def __init__(
         self, session: ort.InferenceSession, run_options: ort.RunOptions | None, spec: Mapping[str, Any], name: str
     ) -> None:
