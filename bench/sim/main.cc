@@ -4,6 +4,7 @@
 //   argosy-sim arrivals=closed concurrency=64 instances=1 batch_us=40 row_us=20
 //   argosy-sim arrivals=poisson rate=20000 | arrivals=bursty rate=20000 burst=32
 //   argosy-sim arrivals=file path=moments.txt
+//   argosy-sim depth=3 assemble_us=30   on a device, with batches under way
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,10 +19,10 @@ namespace {
 using namespace argosy;
 
 std::map<std::string, std::string> settings{
-    {"arrivals", "closed"}, {"concurrency", "64"}, {"rate", "20000"}, {"burst", "32"},
-    {"path", ""},           {"requests", "50000"}, {"seed", "1"},     {"cores", "2"},
-    {"instances", "1"},     {"batch_us", "40"},    {"row_us", "20"},  {"in_us", "6"},
-    {"out_us", "4"},        {"client_us", "0"},    {"wake_us", "20"}, {"max_rows", "64"},
+    {"arrivals", "closed"}, {"concurrency", "64"}, {"rate", "20000"},     {"burst", "32"},    {"path", ""},
+    {"requests", "50000"},  {"seed", "1"},         {"cores", "2"},        {"instances", "1"}, {"batch_us", "40"},
+    {"row_us", "20"},       {"in_us", "6"},        {"out_us", "4"},       {"client_us", "0"}, {"wake_us", "20"},
+    {"max_rows", "64"},     {"depth", "0"},        {"assemble_us", "20"},
 };
 
 double number(const char* name) { return std::strtod(settings[name].c_str(), nullptr); }
@@ -60,7 +61,9 @@ int main(int argc, char** argv) {
                              .in_us = number("in_us"),
                              .out_us = number("out_us"),
                              .client_us = number("client_us"),
-                             .wake_us = number("wake_us")};
+                             .wake_us = number("wake_us"),
+                             .depth = static_cast<std::size_t>(number("depth")),
+                             .assemble_us = number("assemble_us")};
   sim::Load load{.concurrency = static_cast<std::size_t>(number("concurrency")),
                  .requests = static_cast<std::size_t>(number("requests"))};
   const auto seed = static_cast<unsigned>(number("seed"));

@@ -27,11 +27,19 @@ struct Work {
 };
 using Thread = std::deque<Work>;
 
+struct Batch {
+  std::vector<double> sent;  // by its requests
+  double left = 0;           // to compute
+};
+
 struct Instance {
   std::vector<double> running;  // when its requests were sent; empty: idle
-  double left = 0;              // of the batch
+  double left = 0;              // of the batch, or of assembling it
   double wakes = kNever;        // idle: when it asks the policy again
   bool told = false;            // a wake-up is on its way
+  double computes = 0;          // on a device: the batch it assembles
+  std::deque<Batch> device;     // assembled; the first is computed
+  std::size_t under_way() const { return device.size() + (running.empty() ? 0 : 1); }
 };
 
 class World {
@@ -40,7 +48,10 @@ class World {
       : machine_(machine),
         load_(load),
         policy_(sched::make_policy(spec, machine.instances)),
-        instances_(machine.instances) {}
+        instances_(machine.instances),
+        full_(spec.batching ? spec.max_batch_rows : 1) {
+    for (std::size_t i = 0; machine.depth > 1 && i < machine.instances; ++i) policy_->pipelines(i);
+  }
 
   Outcome run() {
     const std::size_t requests = load_.moments.empty() ? load_.requests : load_.moments.size();
@@ -61,21 +72,31 @@ class World {
     double until = sent_ < load_.moments.size() ? load_.moments[sent_] : kNever;
     if (!io_.empty()) until = std::min(until, now_ + io_.front().left / rate);
     if (!client_.empty()) until = std::min(until, now_ + client_.front().left / rate);
-    for (const Instance& i : instances_) until = std::min(until, i.running.empty() ? i.wakes : now_ + i.left / rate);
+    for (const Instance& i : instances_) {
+      until = std::min(until, i.running.empty() ? i.wakes : now_ + i.left / rate);
+      if (!i.device.empty()) until = std::min(until, now_ + i.device.front().left);
+    }
     if (until == kNever) return false;
 
-    const double done = std::max(0.0, until - now_) * rate;
+    const double passed = std::max(0.0, until - now_);
+    const double done = passed * rate;
     now_ = std::max(now_, until);
     if (!io_.empty()) io_.front().left -= done;
     if (!client_.empty()) client_.front().left -= done;
-    for (Instance& i : instances_) i.left -= i.running.empty() ? 0 : done;
+    for (Instance& i : instances_) {
+      i.left -= i.running.empty() ? 0 : done;
+      if (!i.device.empty()) i.device.front().left -= passed;
+    }
 
     for (; sent_ < load_.moments.size() && load_.moments[sent_] <= now_; ++sent_) {
       io_.push_back({Work::Kind::arrive, load_.moments[sent_], machine_.in_us});
     }
     finish(io_);
     finish(client_);
-    for (std::size_t i = 0; i < instances_.size(); ++i) advance(i);
+    for (std::size_t i = 0; i < instances_.size(); ++i) {
+      compute(i);
+      advance(i);
+    }
     return true;
   }
 
@@ -101,11 +122,28 @@ class World {
     if (!policy_->push(std::move(item), moment(now_)).ok()) return;
     // One sleeper is told per push, as the queue does it; those on their way come anyhow.
     for (Instance& i : instances_) {
-      if (!i.running.empty() || i.told) continue;
+      if (!i.running.empty() || i.told || !has_place(i) || i.under_way() >= 2) continue;
       i.told = true;
       i.wakes = std::min(i.wakes, now_ + machine_.wake_us);
       return;
     }
+  }
+
+  bool has_place(const Instance& self) const {
+    if (machine_.depth == 0) return true;
+    if (self.under_way() >= machine_.depth) return false;
+    return self.under_way() < 2 || full_ <= 1 || policy_->size() >= full_;
+  }
+
+  // The device's part.
+  void compute(std::size_t index) {
+    constexpr double kDone = 1e-6;
+    Instance& self = instances_[index];
+    if (self.device.empty() || self.device.front().left > kDone) return;
+    for (const double sent : self.device.front().sent) io_.push_back({Work::Kind::answer, sent, machine_.out_us});
+    self.device.pop_front();
+    policy_->ended(index, moment(now_));
+    if (self.running.empty()) self.wakes = now_;
   }
 
   void advance(std::size_t index) {
@@ -113,13 +151,18 @@ class World {
     Instance& self = instances_[index];
     if (!self.running.empty()) {
       if (self.left > kDone) return;
-      for (const double sent : self.running) io_.push_back({Work::Kind::answer, sent, machine_.out_us});
+      if (machine_.depth > 0) {
+        self.device.push_back({std::move(self.running), self.computes});
+      } else {
+        for (const double sent : self.running) io_.push_back({Work::Kind::answer, sent, machine_.out_us});
+      }
       self.running.clear();
     } else if (self.wakes > now_) {
       return;
     }
     self.told = false;
     self.wakes = kNever;
+    if (!has_place(self)) return;
     auto decision = policy_->next(index, moment(now_));
     if (auto* wait = std::get_if<sched::WaitUntil>(&decision)) {
       self.wakes = std::max(micros(wait->when), std::nextafter(now_, kNever));
@@ -129,7 +172,8 @@ class World {
         self.running.push_back(micros(item.request->timings.received));
         rows += item.rows;
       }
-      self.left = machine_.batch_us + machine_.row_us * rows;
+      self.left = self.computes = machine_.batch_us + machine_.row_us * rows;
+      if (machine_.depth > 0) self.left = machine_.assemble_us;
       ++batches_;
       batched_ += batch->items.size();
     }
@@ -152,6 +196,7 @@ class World {
   const Load& load_;
   const std::unique_ptr<sched::Policy> policy_;
   std::vector<Instance> instances_;
+  const std::size_t full_;  // requests that fill a batch for certain
   Thread io_, client_;
   std::vector<double> latencies_;
   double now_ = 0;

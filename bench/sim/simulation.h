@@ -7,6 +7,10 @@
 // and out), one client thread (closed loops on the same machine) and the instances
 // (batch_us + row_us for each row). A sleeping instance needs wake_us to start.
 //
+// With a depth the instances compute on a device each, which runs one batch after another
+// beside the cores; an instance's own work is to assemble a batch (assemble_us), and it
+// takes another while fewer than `depth` are under way, as engine::DeviceDrive does.
+//
 // Thread: one. The same machine, load and seed give the same result.
 
 #include <cstdint>
@@ -23,6 +27,8 @@ struct Machine {
   double in_us = 6, out_us = 4;       // I/O thread, per request
   double client_us = 0;               // client thread on the same cores, per answer
   double wake_us = 20;                // from a push to a sleeping instance's next()
+  std::size_t depth = 0;              // batches under way on a device; 0: no device
+  double assemble_us = 20;            // of a batch for a device
 };
 
 struct Load {

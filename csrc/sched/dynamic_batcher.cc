@@ -54,7 +54,7 @@ Decision DynamicBatcher::next(std::size_t instance, TimePoint now) {
     const bool overdue = delay_ > Micros(0) && now >= due;
     std::size_t ripe = 0;
     if (flow_ && !closing && !forming_.closed) {
-      const Flow::Advice advice = flow_->advise(forming_.rows, max_rows_, now);
+      const Flow::Advice advice = flow_->advise(instance, forming_.rows, max_rows_, now);
       // Not for a request whose time would be up.
       if (advice.hold_until > now && queue_.next_deadline() > advice.hold_until) return WaitUntil{advice.hold_until};
       ripe = requests_within(advice.rows);
@@ -130,6 +130,14 @@ bool DynamicBatcher::fits_shapes(const infer::Request& first, const infer::Reque
 
 bool DynamicBatcher::is_preferred(std::uint32_t rows) const {
   return std::binary_search(preferred_rows_.begin(), preferred_rows_.end(), rows);
+}
+
+void DynamicBatcher::pipelines(std::size_t instance) {
+  if (flow_) flow_->pipelines(instance);
+}
+
+void DynamicBatcher::ended(std::size_t instance, TimePoint now) {
+  if (flow_) flow_->ended(instance, now);
 }
 
 std::vector<Dropped> DynamicBatcher::expired(TimePoint now) {

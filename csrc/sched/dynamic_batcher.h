@@ -32,6 +32,8 @@ class DynamicBatcher final : public Policy {
 
   Status push(Pending&& item, TimePoint now) override;
   Decision next(std::size_t instance, TimePoint now) override;
+  void pipelines(std::size_t instance) override;
+  void ended(std::size_t instance, TimePoint now) override;
   std::vector<Dropped> expired(TimePoint now) override;
   TimePoint next_deadline() const override { return queue_.next_deadline(); }
   std::size_t size() const override { return queue_.size(); }

@@ -48,41 +48,81 @@ void Flow::arrived(std::uint32_t rows, TimePoint now) {
 void Flow::left(std::uint32_t rows) { queued_rows_ -= std::min<std::uint64_t>(queued_rows_, rows); }
 
 void Flow::started(std::size_t instance, std::uint32_t rows, TimePoint now) {
-  Running& place = running_[instance];
-  place = {place.rows + rows, now};
+  Place& place = places_[instance];
+  place.began_idle = place.running.empty();
+  if (place.pipelined || place.running.empty()) {
+    place.running.push_back({rows, now});
+  } else {
+    place.running.front() = {place.running.front().rows + rows, now};
+  }
   running_rows_ += rows;
   left(rows);
 }
 
 void Flow::came_back(std::size_t instance, TimePoint now) {
-  Running& ran = running_[instance];
-  if (ran.rows == 0) return;
-  last_execution_ = now - ran.since;
+  Place& place = places_[instance];
+  if (place.running.empty()) return;
+  if (!place.pipelined) {
+    finish(place, place.running.front(), now);
+    place.running.clear();
+  } else if (std::exchange(place.began_idle, false)) {
+    // With more under way it may have waited for one of them first.
+    const Nanos took = now - place.running.front().since;
+    lead_ == Nanos(0) ? void(lead_ = took) : blend(lead_, took);
+  }
+}
+
+void Flow::ended(std::size_t instance, TimePoint now) {
+  Place& place = places_[instance];
+  if (!place.pipelined || place.running.empty()) return;
+  finish(place, place.running.front(), now);
+  place.running.erase(place.running.begin());
+}
+
+void Flow::finish(Place& place, const Running& ran, TimePoint now) {
+  // A batch that was taken while another ran began when that one was over.
+  last_execution_ = now - std::max(ran.since, place.ended);
   execution_.add(ran.rows, static_cast<double>(last_execution_.count()));
   running_rows_ -= ran.rows;
   finished_rows_ = ran.rows;
   returned_rows_ = 0;
-  finished_ = now;
+  finished_ = place.ended = now;
   last_peak_ = std::exchange(peak_, queued_rows_ + running_rows_);
-  ran = {};
 }
 
 bool Flow::together(std::uint64_t in_flight) const {
-  const double instances = static_cast<double>(running_.size());
+  const double instances = static_cast<double>(places_.size());
   const double all = std::max(1.0, static_cast<double>(in_flight) / instances);
   const double share = std::max(1.0, static_cast<double>(in_flight) / (instances + 1));
   // A row's time in a batch of all with the wait for them, against one in a share.
   return execution_.at(all) / all + absence_ns_ < execution_.at(share) / share;
 }
 
-Flow::Advice Flow::advise(std::uint32_t queued, std::uint32_t most, TimePoint now) const {
+bool Flow::all_busy() const {
+  return std::all_of(places_.begin(), places_.end(), [](const Place& place) { return !place.running.empty(); });
+}
+
+TimePoint Flow::expected_end(const Place& place) const {
+  TimePoint end = std::max(place.running.front().since, place.ended);
+  for (const Running& one : place.running) end += Nanos(static_cast<Nanos::rep>(execution_.at(one.rows)));
+  return end;
+}
+
+Flow::Advice Flow::advise(std::size_t instance, std::uint32_t queued, std::uint32_t most, TimePoint now) const {
   if (last_execution_ == Nanos(0)) return {most, now};
   const std::uint64_t in_flight = std::max(peak_, last_peak_);
   const bool wait_for_all = together(in_flight);
-  const std::uint64_t shares = running_.size() + (wait_for_all ? 0 : 1);
+  const std::uint64_t shares = places_.size() + (wait_for_all ? 0 : 1);
   const auto aim = static_cast<std::uint32_t>(std::clamp<std::uint64_t>((in_flight + shares - 1) / shares, 1, most));
   // The last quarter of a share is not worth a wait.
-  if (queued >= (wait_for_all ? aim : aim - aim / 4)) {
+  const bool enough = queued >= (wait_for_all ? aim : aim - aim / 4);
+  const Place& place = places_[instance];
+  if (!place.running.empty() && queued < aim && all_busy()) {
+    const TimePoint end = expected_end(place);
+    if (enough) return {most, end - std::min(lead_, last_execution_ / 2)};
+    return {most, std::max(end, now + kLongestHold)};  // ended() comes first
+  }
+  if (enough) {
     // Cut only where all there is would go at once; a long queue fills batches anyhow.
     const bool cut = !wait_for_all && aim >= kLeastShare && queued >= in_flight && queued > aim + aim / 2;
     return {cut ? aim : most, now};

@@ -14,6 +14,11 @@
 //
 // A lone caller, a slow trickle and a saturated queue are never held.
 //
+// An instance that keeps several batches under way asks for more while one still runs.
+// Nothing is lost by waiting then: it gets a whole share at once, most of one just in time
+// to be ready when the last it has ends, and less than that only when it has nothing left
+// to run. So its batches are those of an instance that runs one at a time.
+//
 // Pure; times come from outside. Thread: one at a time.
 
 #include <cstddef>
@@ -34,20 +39,30 @@ class Flow {
     TimePoint hold_until{};
   };
 
-  explicit Flow(std::size_t instances) : running_(instances == 0 ? 1 : instances) {}
+  explicit Flow(std::size_t instances) : places_(instances == 0 ? 1 : instances) {}
 
   void arrived(std::uint32_t rows, TimePoint now);
   void left(std::uint32_t rows);  // the queue, without having run
   void started(std::size_t instance, std::uint32_t rows, TimePoint now);
   void came_back(std::size_t instance, TimePoint now);  // for work; it may not have run anything
 
-  // `queued`: rows that could run now, at least 1; `most`: the largest batch.
-  Advice advise(std::uint32_t queued, std::uint32_t most, TimePoint now) const;
+  // From now on ended() says when the instance's oldest batch is over; else coming back does.
+  void pipelines(std::size_t instance) { places_[instance].pipelined = true; }
+  void ended(std::size_t instance, TimePoint now);
+
+  // `queued`: rows that could run now on `instance`, at least 1; `most`: the largest batch.
+  Advice advise(std::size_t instance, std::uint32_t queued, std::uint32_t most, TimePoint now) const;
 
  private:
   struct Running {
-    std::uint32_t rows = 0;  // 0: nothing
+    std::uint32_t rows = 0;
     TimePoint since{};
+  };
+  struct Place {
+    std::vector<Running> running;  // oldest first
+    TimePoint ended{};             // the last that is over
+    bool pipelined = false;
+    bool began_idle = false;  // its last batch, and it has not come back since
   };
   // Execution time as a line over batch rows, the recent batches counting most.
   class Line {
@@ -61,8 +76,11 @@ class Flow {
   };
 
   bool together(std::uint64_t in_flight) const;
+  void finish(Place& place, const Running& ran, TimePoint now);
+  bool all_busy() const;
+  TimePoint expected_end(const Place& place) const;
 
-  std::vector<Running> running_;  // per instance
+  std::vector<Place> places_;  // per instance
   std::uint64_t running_rows_ = 0;
   std::uint64_t queued_rows_ = 0;
   std::uint64_t peak_ = 0, last_peak_ = 0;  // rows in flight: since the last batch ended, and before that
@@ -75,6 +93,7 @@ class Flow {
   double absence_ns_ = 0;  // and until all are, for each row
   TimePoint last_arrival_{};
   Nanos gap_ = kLongestHold;  // between arrivals, averaged, long ones cut
+  Nanos lead_{};              // from taking a batch until it is handed to the device, averaged
 };
 
 }  // namespace argosy::sched

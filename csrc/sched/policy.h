@@ -53,6 +53,11 @@ class Policy {
   // TimePoint::max() means: closing, all is ripe.
   virtual Decision next(std::size_t instance, TimePoint now) = 0;
 
+  // `instance` keeps several batches under way: from now on ended() says when the oldest of
+  // them is over. Of any other instance next() says so.
+  virtual void pipelines(std::size_t instance) { (void)instance; }
+  virtual void ended(std::size_t instance, TimePoint now) { (void)instance, (void)now; }
+
   // Removes and returns what is past its deadline at `now`, or cancelled. A request
   // whose queue policy says DELAY is kept, behind the others.
   virtual std::vector<Dropped> expired(TimePoint now) = 0;

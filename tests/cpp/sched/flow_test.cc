@@ -40,7 +40,7 @@ struct ClosedLoop {
         now = arrivals.front();
         continue;
       }
-      const Flow::Advice advice = flow.advise(std::min(queued, most), most, at(now));
+      const Flow::Advice advice = flow.advise(0, std::min(queued, most), most, at(now));
       if (advice.hold_until > at(now)) {
         // A nanosecond on: what comes back from a double may be just before it.
         const double until =
@@ -84,7 +84,7 @@ TEST(Flow, NeverHoldsALoneCaller) {
   for (int i = 0; i < 100; ++i) {
     now += 30;
     flow.arrived(1, at(now));
-    EXPECT_LE(flow.advise(1, 64, at(now)).hold_until, at(now));
+    EXPECT_LE(flow.advise(0, 1, 64, at(now)).hold_until, at(now));
     flow.started(0, 1, at(now));
     now += 500;
     flow.came_back(0, at(now));
@@ -96,7 +96,7 @@ TEST(Flow, NeverHoldsAQueueThatFillsBatches) {
   double now = 0;
   for (int i = 0; i < 1000; ++i) flow.arrived(1, at(now += 1));
   for (int i = 0; i < 15; ++i) {
-    const Flow::Advice advice = flow.advise(64, 64, at(now));
+    const Flow::Advice advice = flow.advise(0, 64, 64, at(now));
     EXPECT_LE(advice.hold_until, at(now));
     EXPECT_EQ(advice.rows, 64u);
     flow.started(0, 64, at(now));
@@ -113,10 +113,10 @@ TEST(Flow, HoldsNoLongerThanItsLimitAndNotBeyondAPauseOfTheArrivals) {
   flow.came_back(0, at(now));
   const double finished = now;
   for (int i = 0; i < 8; ++i) flow.arrived(1, at(now += 10));
-  const Flow::Advice advice = flow.advise(8, 64, at(now));
+  const Flow::Advice advice = flow.advise(0, 8, 64, at(now));
   EXPECT_GT(advice.hold_until, at(now));
   EXPECT_LE(advice.hold_until, at(finished) + Flow::kLongestHold);
-  EXPECT_LE(flow.advise(8, 64, advice.hold_until).hold_until, advice.hold_until);
+  EXPECT_LE(flow.advise(0, 8, 64, advice.hold_until).hold_until, advice.hold_until);
 }
 
 TEST(Flow, ForgetsWhatLeftTheQueueUnserved) {
@@ -129,7 +129,7 @@ TEST(Flow, ForgetsWhatLeftTheQueueUnserved) {
   flow.started(0, 1, at(1'001));
   flow.came_back(0, at(2'000));
   flow.arrived(1, at(2'001));
-  EXPECT_LE(flow.advise(1, 64, at(2'001)).hold_until, at(2'001));
+  EXPECT_LE(flow.advise(0, 1, 64, at(2'001)).hold_until, at(2'001));
 }
 
 }  // namespace
