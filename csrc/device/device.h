@@ -91,6 +91,10 @@ class Device {
   // Nothing enqueued may still use it.
   virtual void release(MemoryKind kind, std::byte* block) = 0;
 
+  // What other processes open `block` with: all of a block of device memory that allocate()
+  // gave, for as long as it lives; close it there before it is released here.
+  // unsupported: the device has no such memory. invalid_argument: the block is none.
+  virtual Result<IpcHandle> export_ipc(std::byte* block);
   // Device memory that another process allocated, until close_ipc(), once for each open.
   // unsupported: the device has no such memory. invalid_argument: no handle of its kind.
   virtual Result<IpcMemory> open_ipc(const IpcHandle& handle);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "device/device.h"
+#include "device/host_memory.h"
 
 namespace argosy::device {
 namespace {
@@ -58,22 +59,34 @@ class HostDevice final : public Device {
   }
   Result<bool> reaches(const Device& peer) override { return &peer == this; }
 
-  Result<std::byte*> allocate(MemoryKind, std::size_t bytes) override {
+  Result<std::byte*> allocate(MemoryKind kind, std::size_t bytes) override {
+    if (kind == MemoryKind::device && bytes <= kAddressable) return memory_.allocate(bytes);
     void* block =
         bytes > kAddressable ? nullptr : std::aligned_alloc(kAlignment, (bytes + kAlignment) / kAlignment * kAlignment);
     if (block == nullptr) return resource_exhausted("the host has no block of " + std::to_string(bytes) + " bytes");
     return static_cast<std::byte*>(block);
   }
-  void release(MemoryKind, std::byte* block) override { std::free(block); }
+  void release(MemoryKind kind, std::byte* block) override {
+    if (kind == MemoryKind::device) return memory_.release(block);
+    std::free(block);
+  }
+  Result<IpcHandle> export_ipc(std::byte* block) override { return memory_.export_ipc(block); }
+  Result<IpcMemory> open_ipc(const IpcHandle& handle) override { return memory_.open_ipc(handle); }
+  void close_ipc(std::byte* data) override { memory_.close_ipc(data); }
 
   Result<std::unique_ptr<Stream>> make_stream() override { return std::unique_ptr<Stream>(new HostStream); }
   Result<EventPtr> make_event() override { return EventPtr(std::make_shared<HostEvent>()); }
 
  private:
   Properties properties_;
+  HostMemory memory_;
 };
 
 }  // namespace
+
+Result<IpcHandle> Device::export_ipc(std::byte*) {
+  return unsupported("device '" + properties().name + "' cannot give memory to other processes");
+}
 
 Result<IpcMemory> Device::open_ipc(const IpcHandle&) {
   return unsupported("device '" + properties().name + "' cannot open memory of other processes");

@@ -134,6 +134,16 @@ void says_what_it_is(Check& check) {
   check.expect(check.device()->make_current(), "make_current");
 }
 
+// That another process can open it is shown by the load generator (bench/gpu/shared_memory.py).
+void device_memory_is_exported(Check& check) {
+  const auto block = check.device()->allocate(MemoryKind::device, 2u << 20);
+  if (!check.expect(block.status(), "2 MiB of device memory")) return;
+  const auto handle = check.device()->export_ipc(*block);
+  check.expect(handle.status(), "export_ipc");
+  check.expect(handle.ok() && *handle != device::IpcHandle{}, "the handle is empty");
+  check.device()->release(MemoryKind::device, *block);
+}
+
 }  // namespace
 
 std::vector<Named> device_checks() {
@@ -141,6 +151,7 @@ std::vector<Named> device_checks() {
           {"copies arrive and come back", copies_and_back},
           {"the kernel moves what its twin moves", kernel_equals_twin},
           {"streams wait for events", streams_wait_for_events},
+          {"device memory is exported", device_memory_is_exported},
           {"impossible memory is refused and forgotten", impossible_memory_is_refused_and_forgotten}};
 }
 

@@ -19,6 +19,7 @@ class CudaDevice final : public Device {
   Result<bool> reaches(const Device& peer) override;
   Result<std::byte*> allocate(MemoryKind kind, std::size_t bytes) override;
   void release(MemoryKind kind, std::byte* block) override;
+  Result<IpcHandle> export_ipc(std::byte* block) override;
   Result<IpcMemory> open_ipc(const IpcHandle& handle) override;
   void close_ipc(std::byte* data) override;
   Result<std::unique_ptr<Stream>> make_stream() override;

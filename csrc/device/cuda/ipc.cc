@@ -36,6 +36,19 @@ Result<std::size_t> allocation_size(void* data, const std::string& call) {
 
 }  // namespace
 
+Result<IpcHandle> CudaDevice::export_ipc(std::byte* block) {
+  if (auto status = make_current(); !status.ok()) return status;
+  cudaIpcMemHandle_t native{};
+  const cudaError_t error = cudaIpcGetMemHandle(&native, block);
+  if (error == cudaErrorInvalidValue) {
+    return invalid_argument(cuda_status(error, named("export of memory to other processes")).message());
+  }
+  if (error != cudaSuccess) return cuda_status(error, named("export of memory to other processes"));
+  IpcHandle handle{};
+  std::memcpy(handle.data(), &native, sizeof(native));
+  return handle;
+}
+
 Result<IpcMemory> CudaDevice::open_ipc(const IpcHandle& handle) {
   if (auto status = make_current(); !status.ok()) return status;
   cudaIpcMemHandle_t native{};

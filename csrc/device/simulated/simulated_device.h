@@ -41,14 +41,13 @@ class SimulatedDevice final : public Device, public std::enable_shared_from_this
   Result<bool> reaches(const Device& peer) override { return &peer == this; }
   Result<std::byte*> allocate(MemoryKind kind, std::size_t bytes) override;
   void release(MemoryKind kind, std::byte* block) override;
+  // Another simulated device stands for another process: what is released here is poison
+  // there.
+  Result<IpcHandle> export_ipc(std::byte* block) override;
   Result<IpcMemory> open_ipc(const IpcHandle& handle) override;
   void close_ipc(std::byte* data) override;
   Result<std::unique_ptr<Stream>> make_stream() override;
   Result<EventPtr> make_event() override;
-
-  // Stands for another process, which gives away its memory: a handle that other
-  // simulated devices open. What is released here is poison there.
-  Result<IpcHandle> export_ipc(std::byte* block);
 
   // Stands for a kernel: enqueues `work`, which must not call the device.
   static Status launch(Stream& stream, std::function<void()> work);
