@@ -22,12 +22,13 @@ Status AnswerCheck::check_shared(std::size_t which, std::string_view body) {
     passed = {true, 0, std::string(body)};
   }
   if (!expected_[which]) return {};
-  const std::string_view got = shared_[which].substr(0, expected_[which]->size());
-  return got == *expected_[which] ? Status() : wrong(got, *expected_[which]);
+  const auto got = shared_->first(which, expected_[which]->size());
+  if (!got.ok()) return got.status();
+  return *got == *expected_[which] ? Status() : wrong(*got, *expected_[which]);
 }
 
 Status AnswerCheck::check(std::size_t which, std::string_view body, std::size_t header_length) {
-  if (!shared_.empty()) return check_shared(which, body);
+  if (shared_) return check_shared(which, body);
   Passed& passed = passed_[which];
   if (passed.any && passed.header_length == header_length && passed.body == body) return {};
   auto output = first_output(format_, body, header_length);

@@ -8,20 +8,22 @@
 //
 // Thread: one at a time; one object for each sending thread.
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "load/exchange.h"
+#include "load/output_reader.h"
 
 namespace argosy::load {
 
 class AnswerCheck {
  public:
-  // `shared`: the memory of each sample's first output, where answers do not carry it.
+  // `shared`: where answers leave their outputs when they do not carry them; else null.
   AnswerCheck(Format format, std::vector<std::optional<std::string>> expected,
-              std::vector<std::string_view> shared = {})
+              std::unique_ptr<OutputReader> shared = nullptr)
       : format_(format), expected_(std::move(expected)), shared_(std::move(shared)), passed_(expected_.size()) {}
 
   // Ok, or why the answer to sample `which` is wrong.
@@ -38,7 +40,7 @@ class AnswerCheck {
   Status check_shared(std::size_t which, std::string_view body);
 
   const std::vector<std::optional<std::string>> expected_;
-  const std::vector<std::string_view> shared_;
+  const std::unique_ptr<OutputReader> shared_;
   std::vector<Passed> passed_;
 };
 

@@ -10,6 +10,8 @@
 namespace argosy::load {
 namespace {
 
+constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 constexpr std::array<std::pair<std::string_view, std::size_t>, 14> kDatatypes{{
     {"BOOL", 1},
     {"UINT8", 1},
@@ -192,13 +194,12 @@ Result<std::string> elements_from_json(std::string_view datatype, const Json& da
 }
 
 Result<std::string> bytes_from_base64(std::string_view text) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string bytes;
   std::uint32_t held = 0;
   int bits = 0;
   for (const char c : text) {
     if (c == '=') break;
-    const auto digit = kDigits.find(c);
+    const auto digit = kBase64.find(c);
     if (digit == std::string_view::npos) return invalid_argument(std::string("'") + c + "' is no base64 digit");
     held = held << 6 | static_cast<std::uint32_t>(digit);
     bits += 6;
@@ -207,6 +208,21 @@ Result<std::string> bytes_from_base64(std::string_view text) {
     bytes += static_cast<char>(held >> bits & 0xFF);
   }
   return bytes;
+}
+
+std::string bytes_as_base64(std::string_view bytes) {
+  std::string text;
+  for (std::size_t at = 0; at < bytes.size(); at += 3) {
+    std::uint32_t held = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      held = held << 8 | (at + i < bytes.size() ? static_cast<std::uint8_t>(bytes[at + i]) : 0u);
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      const bool padding = at + i > bytes.size();
+      text += padding ? '=' : kBase64[held >> (18 - 6 * i) & 0x3F];
+    }
+  }
+  return text;
 }
 
 }  // namespace argosy::load

@@ -26,5 +26,6 @@ void append_elements_as_json(std::string& to, std::string_view datatype, std::st
 Result<std::string> elements_from_json(std::string_view datatype, const Json& data);
 
 Result<std::string> bytes_from_base64(std::string_view text);
+std::string bytes_as_base64(std::string_view bytes);
 
 }  // namespace argosy::load

@@ -181,27 +181,6 @@ Exchange http_post(const Target& target, std::string_view path, std::string body
   return {std::move(head), std::move(body)};
 }
 
-Exchange register_exchange(bool grpc, const Target& target, const SharedObject& object) {
-  if (grpc) {
-    std::string message;
-    append_bytes_field(message, 1, object.region);
-    append_bytes_field(message, 2, object.key);
-    append_uint_field(message, 4, object.bytes);
-    return grpc_call("SystemSharedMemoryRegister", message);
-  }
-  std::string json = R"({"key":)";
-  append_json_string(json, object.key);
-  json += R"(,"offset":0,"byte_size":)" + std::to_string(object.bytes) + "}";
-  return http_post(target, "/v2/systemsharedmemory/region/" + object.region + "/register", std::move(json));
-}
-
-Exchange unregister_exchange(bool grpc, const Target& target, const SharedObject& object) {
-  if (!grpc) return http_post(target, "/v2/systemsharedmemory/region/" + object.region + "/unregister", "");
-  std::string message;
-  append_bytes_field(message, 1, object.region);
-  return grpc_call("SystemSharedMemoryUnregister", message);
-}
-
 Exchange infer_exchange(Format format, const Target& target, const Sample& sample, const SharedRequest* shared) {
   if (format == Format::grpc) return grpc_call("ModelInfer", proto_request(target, sample, shared));
   const bool binary = format == Format::http_binary && shared == nullptr;

@@ -45,18 +45,11 @@ struct SharedRequest {
 Exchange infer_exchange(Format format, const Target& target, const Sample& sample,
                         const SharedRequest* shared = nullptr);
 
-// A POSIX shared memory object and the name under which the server is told of it.
-struct SharedObject {
-  std::string region;
-  std::string key;
-  std::size_t bytes = 0;
-};
-Exchange register_exchange(bool grpc, const Target& target, const SharedObject& object);
-Exchange unregister_exchange(bool grpc, const Target& target, const SharedObject& object);
 Exchange http_get(const Target& target, std::string_view path);
-Exchange grpc_call(std::string_view method, std::string_view message);  // method of GRPCInferenceService
-std::string model_path(const Target& target);                           // /v2/models/<m>[/versions/<v>]
-std::string model_request_message(const Target& target);                // name = 1, version = 2
+Exchange http_post(const Target& target, std::string_view path, std::string body);  // JSON
+Exchange grpc_call(std::string_view method, std::string_view message);              // method of GRPCInferenceService
+std::string model_path(const Target& target);                                       // /v2/models/<m>[/versions/<v>]
+std::string model_request_message(const Target& target);                            // name = 1, version = 2
 
 constexpr std::size_t kNoHeaderLength = static_cast<std::size_t>(-1);
 

@@ -1,12 +1,14 @@
 // argosy-load: the program around measure(). Reads the model's metadata, prepares the
-// requests, measures each load in turn and prints one JSON line for each. SIGINT ends
-// the running measurement, prints what it has, and exits.
+// requests, measures each load in turn and prints one JSON line for each. SIGINT, SIGTERM
+// and SIGHUP end the running measurement, which prints what it has; shared memory is
+// unregistered on every way out.
 
 #include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 
+#include "load/gpu_tensors.h"
 #include "load/measurement.h"
 #include "load/options.h"
 #include "load/report.h"
@@ -89,7 +91,24 @@ Status measure_all(const Options& options, SendPlan& plan, ControlClient& contro
   return {};
 }
 
+// Null where the messages carry the tensors. `gpu` is null unless they lie on one.
+Result<std::unique_ptr<SharedTensors>> share(const Options& options, device::DevicePtr gpu,
+                                             const std::vector<Sample>& samples, const ModelCard& card) {
+  switch (options.shared_memory) {
+    case SharedMemory::none: break;
+    case SharedMemory::system: return system_tensors(samples, card, options.shared_output_bytes);
+    case SharedMemory::cuda: return gpu_tensors(std::move(gpu), samples, card, options.shared_output_bytes);
+  }
+  return std::unique_ptr<SharedTensors>();
+}
+
 Status run(const Options& options) {
+  device::DevicePtr gpu;
+  if (options.shared_memory == SharedMemory::cuda) {
+    auto found = find_gpu(options.cuda_device);
+    if (!found.ok()) return found.status();
+    gpu = *std::move(found);
+  }
   auto address = resolve(options.host, options.port);
   if (!address.ok()) return address.status();
   const bool grpc = options.format == Format::grpc;
@@ -107,25 +126,22 @@ Status run(const Options& options) {
   plan.address = *address;
   plan.poisson = options.poisson;
   plan.seed = options.samples.seed;
-  std::unique_ptr<SharedTensors> shared;
-  if (options.shared_memory) {
-    auto made = SharedTensors::make(*samples, *card, options.shared_output_bytes);
-    if (!made.ok()) return made.status();
-    shared = std::move(*made);
-    plan.shared_outputs = shared->first_outputs();
-  }
+  const auto made = share(options, std::move(gpu), *samples, *card);
+  if (!made.ok()) return made.status();
+  const SharedTensors* const shared = made->get();
+  plan.shared = shared;
   for (std::size_t i = 0; i < samples->size(); ++i) {
     const Sample& sample = (*samples)[i];
-    const SharedRequest* places = shared ? &shared->requests()[i] : nullptr;
+    const SharedRequest* places = shared != nullptr ? &shared->requests()[i] : nullptr;
     plan.exchanges.push_back(infer_exchange(options.format, options.target, sample, places));
     plan.expected.push_back(sample.expected);
   }
-  if (!shared) return measure_all(options, plan, control, *address);
-  auto told = control.call(register_exchange(grpc, options.target, shared->object()));
-  if (!told.ok()) return {told.status().code(), "registering shared memory: " + told.status().message()};
+  if (shared == nullptr) return measure_all(options, plan, control, *address);
+  Registration registration(control, grpc, options.target, shared->object());
+  if (auto status = registration.begin(); !status.ok()) return status;
   const Status measured = measure_all(options, plan, control, *address);
-  told = control.call(unregister_exchange(grpc, options.target, shared->object()));
-  return measured.ok() && !told.ok() ? told.status() : measured;
+  const Status ended = registration.end();
+  return measured.ok() ? ended : measured;
 }
 
 int main_of(int count, char** arguments) {
@@ -139,8 +155,10 @@ int main_of(int count, char** arguments) {
     return 0;
   }
   std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGINT, [](int) { interrupted = true; });
-  std::signal(SIGTERM, [](int) { interrupted = true; });
+  const auto on_signal = [](int) { interrupted = true; };
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  if (std::signal(SIGHUP, SIG_IGN) != SIG_IGN) std::signal(SIGHUP, on_signal);  // unless nohup wants it ignored
   const Status status = run(*options);
   if (status.ok()) return 0;
   std::fprintf(stderr, "argosy-load: %s\n", status.message().c_str());

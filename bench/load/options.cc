@@ -33,6 +33,8 @@ constexpr Flag kFlags[] = {
     {"--input-data", "random|zero|FILE", "perf_analyzer's JSON where a file [random]"},
     {"--string-length", "N", "of random BYTES elements [16]"},
     {"--shared-memory", "none|system|cuda", "where tensors lie, instead of in the messages [none]"},
+    {"--cuda-device", "N|host",
+     "the GPU of --shared-memory cuda; host: the processor stands for it, as in the server [0]"},
     {"--output-shared-memory-size", "BYTES", "room for each output there [102400]"},
     {"--expect", "none|echo|FILE", "compare each first output: with the first input, or with a file's bytes [none]"},
     {"--warm-up", "MS", "[1000]"},
@@ -87,6 +89,13 @@ Status read_choice(std::string_view flag, std::string_view text, std::string_vie
   if (text != first && text != second) return bad(flag, text, std::string(first) + " or " + std::string(second));
   is_first = text == first;
   return {};
+}
+
+Status read_shared_memory(std::string_view text, SharedMemory& to) {
+  for (const SharedMemory one : {SharedMemory::none, SharedMemory::system, SharedMemory::cuda}) {
+    if (text == to_string(one)) return to = one, Status();
+  }
+  return bad("--shared-memory", text, "none, system or cuda");
 }
 
 Status read_shape(std::string_view text, SampleRules& rules) {
@@ -147,9 +156,11 @@ Status read_flag(std::string_view flag, std::string_view v, Options& to, Raw& ra
     return {};
   }
   if (flag == "--string-length") return read_whole(flag, v, 0, 1e9, to.samples.string_length);
-  if (flag == "--shared-memory") {
-    if (v == "cuda") return unsupported("--shared-memory cuda: this load generator has no CUDA; use system or none");
-    return read_choice(flag, v, "system", "none", to.shared_memory);
+  if (flag == "--shared-memory") return read_shared_memory(v, to.shared_memory);
+  if (flag == "--cuda-device") {
+    std::int32_t number = 0;
+    to.cuda_device = v;
+    return v == "host" ? Status() : read_whole(flag, v, 0, 1023, number);
   }
   if (flag == "--output-shared-memory-size") return read_whole(flag, v, 1, 1e12, to.shared_output_bytes);
   if (flag == "--expect") return to.expect = v, Status();
@@ -206,6 +217,15 @@ Status finish(Options& to, const Raw& raw) {
 }
 
 }  // namespace
+
+std::string_view to_string(SharedMemory where) {
+  switch (where) {
+    case SharedMemory::none: return "none";
+    case SharedMemory::system: return "system";
+    case SharedMemory::cuda: return "cuda";
+  }
+  return "";
+}
 
 Result<std::vector<double>> parse_levels(std::string_view text) {
   std::vector<double> levels;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -15,6 +16,10 @@
 #include "load/samples.h"
 
 namespace argosy::load {
+
+// Where tensors lie, instead of in the messages.
+enum class SharedMemory { none, system, cuda };
+std::string_view to_string(SharedMemory where);
 
 struct Options {
   bool help = false;
@@ -30,7 +35,8 @@ struct Options {
   SampleRules samples;
   std::string input_file;       // empty: generated
   std::string expect = "none";  // "none", "echo", or a file with the first output's bytes
-  bool shared_memory = false;   // tensors in system shared memory
+  SharedMemory shared_memory = SharedMemory::none;
+  std::string cuda_device = "0";  // of SharedMemory::cuda: a GPU's number, or "host"
   std::size_t shared_output_bytes = 102'400;
   std::string server_pid = "auto";
   bool statistics = true;

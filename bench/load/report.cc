@@ -69,7 +69,8 @@ Fields parameters_of(const Options& options, const Measured& m) {
   f.add("batch", static_cast<std::uint64_t>(options.samples.batch));
   f.add("input_data",
         options.input_file.empty() ? std::string_view(options.samples.zero ? "zero" : "random") : options.input_file);
-  f.add("shared_memory", options.shared_memory ? "system" : "none");
+  f.add("shared_memory", to_string(options.shared_memory));
+  if (options.shared_memory == SharedMemory::cuda) f.add("cuda_device", options.cuda_device);
   f.add("checked", options.expect == "none" ? "output present" : std::string_view(options.expect));
   f.add("seed", options.samples.seed);
   f.add("percentile", options.rules.percentile);

@@ -7,6 +7,8 @@
 
 #include <array>
 
+#include "load/shared_tensors.h"
+
 namespace argosy::load {
 namespace {
 
@@ -22,7 +24,7 @@ constexpr std::size_t kMostWaiting = 1'000'000;
 Sender::Sender(SendPlan plan, WindowBoard& board)
     : plan_(std::move(plan)),
       board_(board),
-      check_(plan_.format, plan_.expected, plan_.shared_outputs),
+      check_(plan_.format, plan_.expected, plan_.shared != nullptr ? plan_.shared->reader() : nullptr),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
       stop_signal_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {

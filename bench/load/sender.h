@@ -24,13 +24,15 @@
 
 namespace argosy::load {
 
+class SharedTensors;
+
 struct SendPlan {
   Format format = Format::grpc;
   std::string authority;
   Address address;
   std::vector<Exchange> exchanges;                   // sent in turn
   std::vector<std::optional<std::string>> expected;  // one for each exchange
-  std::vector<std::string_view> shared_outputs;      // likewise, where answers do not carry them; else empty
+  const SharedTensors* shared = nullptr;             // outlives the senders; null: answers carry their outputs
 
   std::uint32_t connections = 1;
   std::uint32_t streams = 1;  // requests in flight on a connection; 1 for HTTP

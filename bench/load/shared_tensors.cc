@@ -4,80 +4,81 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
 
 namespace argosy::load {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+class SystemTensors final : public SharedTensors {
+ public:
+  SystemTensors(SharedLayout layout, std::string key, char* data)
+      : SharedTensors(std::move(layout)), key_(std::move(key)), data_(data) {}
+  ~SystemTensors() override {
+    ::munmap(data_, layout_.bytes);
+    ::shm_unlink(key_.c_str());
+  }
 
-Status failed(const std::string& step, const SharedObject& object) {
-  return resource_exhausted("shared memory '" + object.key + "' of " + std::to_string(object.bytes) +
-                            " bytes: " + step + ": " + std::strerror(errno));
+  SharedObject object() const override { return {key_.substr(1), key_, layout_.bytes, "", 0}; }
+
+  std::unique_ptr<OutputReader> reader() const override {
+    class Reader final : public OutputReader {
+     public:
+      explicit Reader(const SystemTensors& from) : from_(from) {}
+      Result<std::string_view> first(std::size_t which, std::size_t bytes) override {
+        const SharedPlace place = from_.first_output(which, bytes);
+        return std::string_view(from_.data_ + place.offset, place.bytes);
+      }
+
+     private:
+      const SystemTensors& from_;
+    };
+    return std::make_unique<Reader>(*this);
+  }
+
+ private:
+  const std::string key_;
+  char* const data_;
+};
+
+Status failed(const std::string& step, const std::string& key, std::size_t bytes) {
+  return resource_exhausted("shared memory '" + key + "' of " + std::to_string(bytes) + " bytes: " + step + ": " +
+                            std::strerror(errno));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<SharedTensors>> SharedTensors::make(const std::vector<Sample>& samples, const ModelCard& card,
-                                                           std::size_t output_bytes) {
-  std::unique_ptr<SharedTensors> made(new SharedTensors);
-  std::size_t end = 0;
-  const auto place = [&](std::vector<SharedPlace>& to, const std::string& name, std::size_t bytes) {
-    to.push_back({name, end, bytes});
-    end = (end + bytes + kAlignment - 1) / kAlignment * kAlignment;
-  };
-  for (const Sample& sample : samples) {
-    SharedRequest request;
-    for (const Tensor& input : sample.inputs) {
-      if (input.bytes.empty()) return unsupported("input '" + input.name + "' is empty; shared memory cannot hold it");
-      place(request.inputs, input.name, input.bytes.size());
-    }
-    for (const TensorSpec& output : card.outputs) place(request.outputs, output.name, output_bytes);
-    made->requests_.push_back(std::move(request));
-  }
-  SharedObject& object = made->object_;
-  object.region = "argosy-load-" + std::to_string(::getpid());
-  object.key = "/" + object.region;
-  object.bytes = end;
-  for (SharedRequest& request : made->requests_) request.region = object.region;
+SharedPlace SharedTensors::first_output(std::size_t which, std::size_t bytes) const {
+  const auto& outputs = layout_.requests[which].outputs;
+  if (outputs.empty()) return {};
+  return {outputs.front().tensor, outputs.front().offset, std::min(outputs.front().bytes, bytes)};
+}
 
-  const int descriptor = ::shm_open(object.key.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (descriptor < 0) return failed("shm_open", object);
+std::string own_region() { return "argosy-load-" + std::to_string(::getpid()); }
+
+Result<std::unique_ptr<SharedTensors>> system_tensors(const std::vector<Sample>& samples, const ModelCard& card,
+                                                      std::size_t output_bytes) {
+  auto layout = lay_out(own_region(), samples, card, output_bytes);
+  if (!layout.ok()) return layout.status();
+  const std::string key = "/" + own_region();
+  const int descriptor = ::shm_open(key.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+  if (descriptor < 0) return failed("shm_open", key, layout->bytes);
   // Room for all of it now, rather than SIGBUS at the first byte that has none.
-  const int refused = ::posix_fallocate(descriptor, 0, static_cast<off_t>(end));
+  const int refused = ::posix_fallocate(descriptor, 0, static_cast<off_t>(layout->bytes));
   void* const mapped =
-      refused != 0 ? MAP_FAILED : ::mmap(nullptr, end, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+      refused != 0 ? MAP_FAILED : ::mmap(nullptr, layout->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (refused != 0) errno = refused;
-  const Status why = mapped == MAP_FAILED ? failed("no room", object) : Status();
+  const Status why = mapped == MAP_FAILED ? failed("no room", key, layout->bytes) : Status();
   ::close(descriptor);
   if (!why.ok()) {
-    ::shm_unlink(object.key.c_str());
+    ::shm_unlink(key.c_str());
     return why;
   }
-  made->data_ = static_cast<char*>(mapped);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    for (std::size_t j = 0; j < samples[i].inputs.size(); ++j) {
-      const std::string& bytes = samples[i].inputs[j].bytes;
-      std::memcpy(made->data_ + made->requests_[i].inputs[j].offset, bytes.data(), bytes.size());
-    }
-  }
-  return made;
-}
-
-SharedTensors::~SharedTensors() {
-  if (data_ == nullptr) return;
-  ::munmap(data_, object_.bytes);
-  ::shm_unlink(object_.key.c_str());
-}
-
-std::vector<std::string_view> SharedTensors::first_outputs() const {
-  std::vector<std::string_view> out;
-  for (const SharedRequest& request : requests_) {
-    const SharedPlace first = request.outputs.empty() ? SharedPlace{} : request.outputs.front();
-    out.emplace_back(data_ + first.offset, first.bytes);
-  }
-  return out;
+  fill_inputs(*layout, samples, static_cast<char*>(mapped));
+  return std::unique_ptr<SharedTensors>(
+      std::make_unique<SystemTensors>(*std::move(layout), key, static_cast<char*>(mapped)));
 }
 
 }  // namespace argosy::load

@@ -1,46 +1,50 @@
 #pragma once
 
-// SharedTensors: the inputs of all samples, and room for their outputs, in one object of
-// POSIX shared memory that the server is told of once; requests then carry references
-// instead of bytes.
+// SharedTensors: the inputs of all samples, and room for their outputs, in one block of
+// memory that the server is told of once (registration.h); requests then carry references
+// instead of bytes. Here: POSIX shared memory; gpu_tensors.h: memory of a GPU.
 //
-// Requests of one sample share their outputs' place, as they share their inputs: a
-// deterministic model writes the same bytes there however many are in flight.
+// The server lets go of the block before this is dropped.
 //
-// Thread: immutable after make(), but for what the server writes.
+// Thread: immutable after it was made, but for what the server writes.
 
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
-#include "load/exchange.h"
-#include "load/model_card.h"
-#include "load/samples.h"
+#include "load/output_reader.h"
+#include "load/registration.h"
+#include "load/shared_layout.h"
 
 namespace argosy::load {
 
 class SharedTensors {
  public:
-  // `output_bytes`: room for each output.
-  static Result<std::unique_ptr<SharedTensors>> make(const std::vector<Sample>& samples, const ModelCard& card,
-                                                     std::size_t output_bytes);
-  ~SharedTensors();
+  virtual ~SharedTensors() = default;
   SharedTensors(const SharedTensors&) = delete;
   SharedTensors& operator=(const SharedTensors&) = delete;
 
-  const SharedObject& object() const { return object_; }
-  const std::vector<SharedRequest>& requests() const { return requests_; }  // one for each sample
-  std::vector<std::string_view> first_outputs() const;                      // their memory, likewise
+  virtual SharedObject object() const = 0;
+  // Does not outlive this.
+  virtual std::unique_ptr<OutputReader> reader() const = 0;
+  const std::vector<SharedRequest>& requests() const { return layout_.requests; }  // one for each sample
 
- private:
-  SharedTensors() = default;
+ protected:
+  explicit SharedTensors(SharedLayout layout) : layout_(std::move(layout)) {}
+  // Of the first output of sample `which`; no more than `bytes` of it.
+  SharedPlace first_output(std::size_t which, std::size_t bytes) const;
 
-  SharedObject object_;
-  std::vector<SharedRequest> requests_;
-  char* data_ = nullptr;
+  const SharedLayout layout_;
 };
+
+// A name for the region that no other load generator on this machine has.
+std::string own_region();
+
+// `output_bytes`: room for each output.
+Result<std::unique_ptr<SharedTensors>> system_tensors(const std::vector<Sample>& samples, const ModelCard& card,
+                                                      std::size_t output_bytes);
 
 }  // namespace argosy::load

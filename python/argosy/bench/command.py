@@ -6,10 +6,15 @@ Results go to standard output, progress and problems to standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from .measurement import BenchError, Measurement
 from .native import measure
@@ -33,6 +38,7 @@ _PASSED_ON = {
     "input_data": "--input-data",
     "string_length": "--string-length",
     "shared_memory": "--shared-memory",
+    "cuda_device": "--cuda-device",
     "output_shared_memory_size": "--output-shared-memory-size",
     "expect": "--expect",
     "warm_up": "--warm-up",
@@ -68,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shared-memory",
         choices=("none", "system", "cuda"),
         help="where tensors lie, instead of in the messages; the server must allow it [none]",
+    )
+    what.add_argument(
+        "--cuda-device",
+        metavar="N|host",
+        help="the GPU of --shared-memory cuda; host: the processor stands for it, as in the server [0]",
     )
     what.add_argument("--output-shared-memory-size", metavar="BYTES", help="room for each output there [102400]")
     load = parser.add_argument_group("how much")
@@ -140,8 +151,30 @@ class _Progress:
             sys.stderr.flush()
 
 
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Lets the generator finish, and give back what it shares, also when we are told to terminate."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(args: argparse.Namespace) -> int:
-    """Measures and presents; 0, 1 when it failed or a request did, 130 when interrupted."""
+    """Measures and presents; 0, 1 when it failed or a request did, 130 when interrupted or told to terminate."""
+    with _termination_as_interrupt():
+        return _measure_and_present(args)
+
+
+def _measure_and_present(args: argparse.Namespace) -> int:
     progress = _Progress()
     measurements: list[Measurement] = []
     code = 0
