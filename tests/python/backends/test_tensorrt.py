@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,6 +176,92 @@ def test_what_is_kept_is_read_again_and_nothing_is_kept_without_a_folder(tmp_pat
     assert [path.name for path in (tmp_path / "new" / "cache").iterdir()] == ["a.plan"]
     CacheDirectory("").write("a.plan", b"engine")
     assert CacheDirectory("").read("a.plan") is None
+
+
+class Builds:
+    """A TensorRT whose engines are b"engine of" the ONNX file's bytes, and say which build they came from."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.timings: list[bytes] = []  # given to each build
+        builds = self
+
+        class Source:
+            def __init__(self, flavour: Any, logger: Any, artifact: Path) -> None:
+                self.artifact = artifact
+
+            def build(self, settings: Any, rows: int, timings: bytes) -> tuple[bytes, bytes]:
+                builds.timings.append(timings)
+                return b"engine of " + self.artifact.read_bytes(), timings + b"t"
+
+        def deserialize(plan: bytes) -> str | None:
+            return plan.decode() if plan.startswith(b"engine of ") else None
+
+        module = SimpleNamespace(Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=deserialize))
+        flavour = SimpleNamespace(module=module, name="tensorrt", version="10.13.0")
+        runtime = SimpleNamespace(cudaSetDevice=lambda device: (0,))
+        self.backend = TensorRtBackend()
+        self.backend._made = flavour, SimpleNamespace(last_error="bad magic")  # type: ignore[assignment]
+        for name, stand_in in (
+            ("OnnxSource", Source),
+            ("cuda_runtime", lambda: runtime),
+            ("gpu_name", lambda _, device: f"GPU kind {device % 2}"),
+            ("checked", lambda *_: None),
+        ):
+            monkeypatch.setattr(f"argosy.backends.tensorrt.backend.{name}", stand_in)
+
+    def engine(self, model: Path, cache: Path, *, rows: int = 8, device: int = 0, **parameters: str) -> Any:
+        settings = settings_from({"trt_engine_cache_path": str(cache), **parameters})
+        return self.backend.engine(model, settings, rows, device)
+
+
+def test_an_engine_is_built_once_for_a_file_a_kind_of_gpu_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds, cache = Builds(monkeypatch), tmp_path / "cache"
+    (tmp_path / "1").mkdir()
+    model = tmp_path / "1" / "model.onnx"
+    model.write_bytes(b"graph")
+    for _ in range(2):
+        assert builds.engine(model, cache) == "engine of graph"
+    assert builds.engine(model, cache, device=2) == "engine of graph"  # of the same kind
+    assert builds.timings == [b""]
+    builds.engine(model, cache, rows=16)
+    assert builds.timings == [b"", b"t"], "what was measured for this GPU is measured once"
+    builds.engine(model, cache, device=1)
+    assert builds.timings[2:] == [b""], "another kind of GPU has timings of its own"
+    model.write_bytes(b"changed")
+    assert builds.engine(model, cache) == "engine of changed"
+    builds.engine(model, cache, precision_mode="FP16")
+    assert len(builds.timings) == 5
+
+
+def test_a_kept_engine_that_cannot_be_read_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("argosy"), "propagate", True)
+    builds, cache = Builds(monkeypatch), tmp_path / "cache"
+    (tmp_path / "1").mkdir()
+    model = tmp_path / "1" / "model.onnx"
+    model.write_bytes(b"graph")
+    builds.engine(model, cache)
+    (kept,) = cache.glob("*.plan")
+    kept.write_bytes(b"half an en")
+    assert builds.engine(model, cache) == "engine of graph"
+    assert len(builds.timings) == 2 and kept.read_bytes() == b"engine of graph"
+    assert f"cannot read the engine '{kept}': bad magic" in caplog.text and "it is built anew" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_costs_the_next_start_its_engine_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("argosy"), "propagate", True)
+    builds = Builds(monkeypatch)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "cache").write_text("a file, no folder")
+    model = tmp_path / "1" / "model.onnx"
+    model.write_bytes(b"graph")
+    assert builds.engine(model, tmp_path / "cache") == "engine of graph"
+    assert "is not kept for the next start" in caplog.text
 
 
 def test_the_digest_follows_the_file_and_the_weights_beside_it(tmp_path: Path) -> None:

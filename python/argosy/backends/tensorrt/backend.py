@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 class TensorRtBackend:
     """`tensorrt`. The package is looked for when the first model needs it, so its options count."""
 
+    known_options = ("package", "trt_engine_cache_path")
+
     def __init__(self) -> None:
         self._wanted, self._cache = "", ""
         self._lock = threading.Lock()
@@ -83,15 +85,23 @@ class TensorRtBackend:
             max_rows=rows,
             settings=settings.identity(),
         )
-        plan = cache.read(identity.engine_name())
-        if plan is None:
-            timings = cache.read(identity.timing_name()) or b""
-            plan, timings = OnnxSource(flavour, logger, artifact).build(settings, rows, timings)
+        kept = cache.read(identity.engine_name())
+        if kept is not None:
+            try:
+                engine = self._read(kept, str(Path(cache.path) / identity.engine_name()), device)
+            except InvalidArgument as error:
+                _log.warning("%s; it is built anew", error)
+            else:
+                _log.info("engine of '%s' comes from the cache: %s", artifact, identity.engine_name())
+                return engine
+        timings = cache.read(identity.timing_name()) or b""
+        plan, timings = OnnxSource(flavour, logger, artifact).build(settings, rows, timings)
+        try:
             cache.write(identity.engine_name(), plan)
             if timings:
                 cache.write(identity.timing_name(), timings)
-        else:
-            _log.info("engine of '%s' comes from the cache: %s", artifact, identity.engine_name())
+        except OSError as error:
+            _log.warning("the engine of '%s' is not kept for the next start: %s", artifact, error)
         return self._read(plan, str(artifact), device)
 
     def instance(
