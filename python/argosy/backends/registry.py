@@ -23,6 +23,7 @@ _OWN = {
     "pytorch": "argosy.backends.torch:TorchBackend",
     "tensorrt": "argosy.backends.tensorrt:TensorRtBackend",
 }
+_FOR_ANY = ("default-max-batch-size",)  # what the server itself makes of a backend's options
 _NATIVE = frozenset({"identity", "python"})
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,10 @@ class BackendRegistry:
             raise InvalidArgument(f"backend '{name}' ({source}) could not be made: {error!r}") from error
         if not isinstance(backend, Backend):
             raise InvalidArgument(f"backend '{name}' ({source}) has no load(spec, slot) method")
+        known = getattr(backend, "known_options", None)
+        for key in () if known is None else self.options.get(name, {}):
+            if key not in known and key not in _FOR_ANY:
+                _log.warning("--backend-config=%s,%s has no effect on this backend", name, key)
         configure = getattr(backend, "configure", None)
         if configure is not None:
             configure({**self.options.get("", {}), **self.options.get(name, {})})

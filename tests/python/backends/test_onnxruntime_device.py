@@ -20,8 +20,9 @@ from argosy.backends.onnxruntime.graphs import static_shape
 from argosy.backends.onnxruntime.instance import HostInstance
 from argosy.backends.onnxruntime.memory import CudaMemory
 from argosy.backends.onnxruntime.providers import check_available, check_started, gpu_providers
+from argosy.backends.onnxruntime.session import run_options, session_options
 from argosy.backends.placement import Placement
-from argosy.config.lower import CUDA_GRAPHS, GPU_ACCELERATORS
+from argosy.config.lower import CUDA_GRAPHS, GPU_ACCELERATORS, GRAPH_LEVEL
 from argosy.errors import ArgosyError, Internal, InvalidArgument, Unsupported
 from onnx import ModelProto, helper
 from serving.models import onnx_graph
@@ -90,6 +91,48 @@ def numbers(rows: int, *dims: int, seed: int = 3) -> np.ndarray:
 
 
 # Batches.
+
+
+def test_session_parameters_are_the_ecosystems() -> None:
+    plain = session_options({}, 3)
+    assert (plain.intra_op_num_threads, plain.inter_op_num_threads) == (3, 1)
+    assert plain.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
+    assert plain.enable_cpu_mem_arena and plain.enable_mem_pattern
+    assert plain.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    given = {
+        "intra_op_thread_count": "2",
+        "inter_op_thread_count": "4",
+        "execution_mode": "1",
+        "enable_mem_arena": "0",
+        "enable_mem_pattern": "0",
+        "session.use_device_allocator_for_initializers": "1",
+        GRAPH_LEVEL: "2",
+    }
+    made = session_options(given, 3)
+    assert (made.intra_op_num_threads, made.inter_op_num_threads) == (2, 4)
+    assert made.execution_mode == ort.ExecutionMode.ORT_PARALLEL
+    assert not made.enable_cpu_mem_arena and not made.enable_mem_pattern
+    assert made.get_session_config_entry("session.use_device_allocator_for_initializers") == "1"
+    assert made.graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    shrinking = run_options({"memory.enable_memory_arena_shrinkage": "cpu:0"})
+    assert shrinking.get_run_config_entry("memory.enable_memory_arena_shrinkage") == "cpu:0"
+    assert run_options({}) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("intra_op_thread_count", "many", "parameter 'intra_op_thread_count': expected a number of threads"),
+        ("execution_mode", "2", "parameter 'execution_mode': expected 0, 1, true or false, got '2'"),
+        ("enable_mem_arena", "off", "parameter 'enable_mem_arena': expected 0, 1, true or false, got 'off'"),
+        ("enable_mem_pattern", "-1", "parameter 'enable_mem_pattern': expected 0, 1, true or false, got '-1'"),
+        (GRAPH_LEVEL, "3", "optimization.graph.level: expected -1, 0, 1 or 2, got '3'"),
+    ],
+)
+def test_a_session_parameter_that_cannot_be_is_refused_by_name(key: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        session_options({key: value}, 1)
+    assert caught.value.message.startswith(said)
 
 
 def test_outputs_of_known_shape_are_written_into_memory_of_the_batch(tmp_path: Path) -> None:

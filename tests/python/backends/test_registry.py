@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_a_packaged_backend_is_made_once_and_configured(package: Path) -> None:
     assert recorder.added == ["good"]
     assert sys.modules["demo_backend"].Good.options == {"all": "1", "own": "2"}
     assert {"good", "identity", "onnxruntime"} <= set(registry.names())
+
+
+def test_an_option_that_a_backend_does_not_know_is_named_in_the_log(
+    package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("argosy"), "propagate", True)
+    monkeypatch.setattr(sys.modules["demo_backend"].Good, "known_options", ("own",), raising=False)
+    given = {"": {"all": "1"}, "good": {"own": "2", "default-max-batch-size": "8", "enable-global-threadpool": "1"}}
+    BackendRegistry(_Recorder(), given).ensure("good")
+    assert [line.getMessage() for line in caplog.records if line.levelname == "WARNING"] == [
+        "--backend-config=good,enable-global-threadpool has no effect on this backend"
+    ]
 
 
 def test_the_native_backend_needs_nothing() -> None:

@@ -306,8 +306,18 @@ def test_a_model_may_set_its_own_number_of_threads(tmp_path: Path) -> None:
 def test_settings_have_the_ecosystems_defaults() -> None:
     made = settings_from({})
     assert (made.optimized_execution, made.inference_mode, made.weight_sharing, made.threads) == (True, True, True, 0)
-    changed = settings_from({"DISABLE_OPTIMIZED_EXECUTION": "true", "INFERENCE_MODE": "False", "OTHER": "x"})
+    assert not made.cache_cleaning and not made.process_wide
+    changed = settings_from(
+        {
+            "DISABLE_OPTIMIZED_EXECUTION": "true",
+            "INFERENCE_MODE": "False",
+            "ENABLE_WEIGHT_SHARING": "off",
+            "ENABLE_CACHE_CLEANING": "1",
+            "OTHER": "x",
+        }
+    )
     assert (changed.optimized_execution, changed.inference_mode) == (False, False)
+    assert (changed.weight_sharing, changed.cache_cleaning) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -323,6 +333,38 @@ def test_a_setting_that_cannot_be_is_refused_by_name(parameters: dict[str, str],
     with pytest.raises(ArgosyError) as caught:
         settings_from(parameters)
     assert caught.value.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "call"),
+    [
+        ("ENABLE_JIT_EXECUTOR", "_jit_set_profiling_executor"),
+        ("ENABLE_JIT_PROFILING", "_jit_set_profiling_mode"),
+        ("ENABLE_TENSOR_FUSER", "_jit_set_texpr_fuser_enabled"),
+    ],
+)
+def test_switches_of_the_process_reach_pytorch(key: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bool] = []
+    monkeypatch.setattr(torch._C, call, heard.append)
+    process = ProcessSettings()
+    process.apply("m", settings_from({}).process_wide)
+    assert heard == []
+    process.apply("m", settings_from({key: "false"}).process_wide)
+    process.apply("n", settings_from({key: "0"}).process_wide)
+    assert heard == [False]
+
+
+def test_threads_between_operators_are_the_processs_and_cannot_be_changed_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_late(threads: int) -> None:
+        raise RuntimeError("cannot set number of interop threads after parallel work has started\nmore")
+
+    monkeypatch.setattr(torch, "get_num_interop_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_interop_threads", too_late)
+    ProcessSettings().apply("m", settings_from({"INTER_OP_THREAD_COUNT": "2"}).process_wide)
+    with pytest.raises(
+        Unsupported, match=r"'INTER_OP_THREAD_COUNT': PyTorch's pool has 2 threads .*work has started\)$"
+    ):
+        ProcessSettings().apply("m", settings_from({"INTER_OP_THREAD_COUNT": "3"}).process_wide)
 
 
 def test_what_pytorch_has_once_per_process_is_the_first_models_to_set() -> None:

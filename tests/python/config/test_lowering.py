@@ -181,6 +181,11 @@ def test_files_that_are_missing_or_outside_are_refused_by_field(text, where, tmp
         ("runtime: 'model.py'", "runtime", "choosing a backend library (runtime) is not served"),
         ("instance_group { passive: true }", "instance_group[0].passive", "passive instances are not served yet"),
         (
+            "instance_group { kind: KIND_CPU secondary_devices { kind: KIND_NVDLA device_id: 0 } }",
+            "instance_group[0].secondary_devices",
+            "secondary devices are not served",
+        ),
+        (
             "model_operations { op_library_filename: 'a.so' }",
             "model_operations",
             "custom operator libraries (model_operations) are not served yet",

@@ -42,6 +42,8 @@ _DEFAULTS = ("intra_op_thread_count", "inter_op_thread_count")
 class OnnxRuntimeBackend:
     """The backend `onnxruntime`."""
 
+    known_options = _DEFAULTS
+
     def __init__(self) -> None:
         ort.disable_telemetry_events()
         self._options: Mapping[str, str] = {}

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import onnxruntime as ort
 
+from argosy.backends.onnxruntime.option_values import switch
 from argosy.backends.onnxruntime.providers import CPU
 from argosy.backends.onnxruntime.types import PROTOCOL
 from argosy.config import ArtifactSignature, TensorSignature
@@ -24,6 +25,7 @@ _LEVELS = {
     "1": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "2": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
+_DEVICE_INITIALIZERS = "session.use_device_allocator_for_initializers"
 _BOUNDED_SPIN = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 26)  # before, it was 50 ms or nothing
 # Name, type, and the dimensions when all but the rows are known before the run.
 Output: TypeAlias = tuple[str, str, tuple[int, ...] | None]
@@ -50,13 +52,12 @@ def session_options(parameters: Mapping[str, str], budget: int) -> ort.SessionOp
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if _BOUNDED_SPIN else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    if parameters.get("execution_mode") == "1":
+    if _switch(parameters, "execution_mode", "0"):
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    options.enable_cpu_mem_arena = parameters.get("enable_mem_arena", "1") != "0"
-    options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
-    device_initializers = parameters.get("session.use_device_allocator_for_initializers")
-    if device_initializers:
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", device_initializers)
+    options.enable_cpu_mem_arena = _switch(parameters, "enable_mem_arena", "1")
+    options.enable_mem_pattern = _switch(parameters, "enable_mem_pattern", "1")
+    if _switch(parameters, _DEVICE_INITIALIZERS, "0"):
+        options.add_session_config_entry(_DEVICE_INITIALIZERS, "1")
     level = parameters.get(GRAPH_LEVEL, "0")
     if level not in _LEVELS:
         raise InvalidArgument(f"optimization.graph.level: expected -1, 0, 1 or 2, got '{level}'")
@@ -118,6 +119,10 @@ def _fixed_dims(output: Any, *, batches: bool) -> tuple[int, ...] | None:
     dims = tuple(dim if isinstance(dim, int) else -1 for dim in output.shape)
     rest = dims[1:] if batches else dims
     return dims if all(dim > 0 for dim in rest) and (dims or not batches) else None
+
+
+def _switch(parameters: Mapping[str, str], key: str, default: str) -> bool:
+    return switch(f"parameter '{key}'", parameters.get(key) or default) == "1"
 
 
 def _count(parameters: Mapping[str, str], key: str) -> int:

@@ -37,6 +37,8 @@ _DEFAULTS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
 class TorchBackend:
     """`pytorch`; `torch` is another name for it."""
 
+    known_options = _DEFAULTS
+
     def __init__(self) -> None:
         accept_read_only_memory()
         self._options: Mapping[str, str] = {}
