@@ -43,10 +43,24 @@ def open_engine(options: ServerOptions, cpu_threads: int) -> _core.Engine:
 
 
 def gpu_metrics_of(engine: _core.Engine, options: ServerOptions) -> GpuMetrics | None:
-    """What reads the GPUs' own metrics until it is stopped; None where there is no GPU or nobody wants them."""
-    if not options.gpu_metrics or options.devices != "cuda" or not engine.gpus():
+    """What reads the GPUs' own metrics until it is stopped; None, and a verbose line says why, where there are none."""
+    why = _why_no_gpu_metrics(engine, options)
+    if why:
+        _log.debug("no GPU metrics: %s", why)
         return None
     return GpuMetrics(engine, options.metrics_interval_ms)
+
+
+def _why_no_gpu_metrics(engine: _core.Engine, options: ServerOptions) -> str:
+    if not options.gpu_metrics:
+        return "switched off by --allow-gpu-metrics=false"
+    if options.devices != "cuda":
+        return f"the devices of this server are '{options.devices}', no GPUs"
+    if engine.gpus():
+        return ""
+    if left_alone := engine.gpus_left_alone():
+        return f"this server uses none of its GPUs: {left_alone[0]}"
+    return "this server found no GPU" if _core.built_with_cuda() else "this server was built without CUDA"
 
 
 def capabilities_of(engine: _core.Engine, options: ServerOptions) -> Capabilities:

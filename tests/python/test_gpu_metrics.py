@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from argosy import _core
 from argosy.errors import InvalidArgument
 from argosy.gpu_metrics import GpuMetrics, GpuReading, NoGpuMetrics, Nvml, lines_of, visible_gpus
+from argosy.gpus import gpu_metrics_of
+from argosy.options import ServerOptions
 
 UUIDS = ["GPU-aaaa-1", "GPU-aabb-2", "GPU-cccc-3"]
 
@@ -146,6 +149,35 @@ def test_without_a_gpu_there_are_no_series_and_one_verbose_line_says_why(
         ("DEBUG", "no GPU metrics: NVML does not start: no driver")
     ]
     assert "nv_gpu" not in engine.metrics_text()
+
+
+class _Engine:
+    def __init__(self, gpus: int = 0, left_alone: tuple[str, ...] = ()) -> None:
+        self._gpus, self._left_alone = gpus, left_alone
+
+    def gpus(self) -> list[dict[str, Any]]:
+        return [{}] * self._gpus
+
+    def gpus_left_alone(self) -> list[str]:
+        return list(self._left_alone)
+
+
+@pytest.mark.parametrize(
+    ("engine_with", "options", "why"),
+    [
+        (_Engine(gpus=1), ServerOptions(gpu_metrics=False), "switched off by --allow-gpu-metrics=false"),
+        (_Engine(gpus=1), ServerOptions(devices="host"), "the devices of this server are 'host', no GPUs"),
+        (_Engine(left_alone=("GPU 0 is old",)), ServerOptions(), "this server uses none of its GPUs: GPU 0 is old"),
+        (_Engine(), ServerOptions(), "this server (found no GPU|was built without CUDA)"),
+    ],
+)
+def test_a_verbose_line_says_why_nobody_reads_gpu_metrics(
+    engine_with: Any, options: ServerOptions, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "argosy"):
+        assert gpu_metrics_of(engine_with, options) is None
+    assert [line.levelname for line in caplog.records] == ["DEBUG"]
+    assert re.fullmatch(f"no GPU metrics: {why}", caplog.records[0].getMessage())
 
 
 def test_a_driver_that_fails_later_is_logged_and_its_series_go(engine: Any, caplog: pytest.LogCaptureFixture) -> None:
