@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes_pool.h"
 #include "base/status.h"
 #include "infer/request.h"
 #include "model/spec.h"
@@ -92,6 +93,11 @@ class LoadedModel {
  public:
   virtual ~LoadedModel() = default;
   virtual Result<std::unique_ptr<Instance>> make_instance(const InstanceSlot& slot) = 0;
+
+  // Where large requests for this model are best received, so that its instances can use
+  // them where they lie; it may have no room. Null: anywhere. Asked once, before there
+  // are instances; may outlive the model.
+  virtual std::shared_ptr<BytesPool> receive_pool() { return nullptr; }
 };
 
 class Backend {

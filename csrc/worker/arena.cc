@@ -21,12 +21,14 @@ Result<std::shared_ptr<Arena>> Arena::create(const std::string& name, std::size_
   return made;
 }
 
-Buffer Arena::allocate(std::size_t size) {
+Buffer Arena::allocate(std::size_t size, std::size_t spared) {
   if (size > memory_.size()) return {};
   const std::size_t pages = whole_pages(size);
   std::uint64_t offset = 0;
   {
     auto state = state_.lock();
+    const std::size_t unused = memory_.size() - state->used;
+    if (pages > unused || unused - pages < spared) return {};
     // The lowest that fits: memory that is in the caches is used again first.
     const auto found = std::ranges::find_if(state->free, [&](const auto& one) { return one.second >= pages; });
     if (found == state->free.end()) return {};
@@ -34,61 +36,39 @@ Buffer Arena::allocate(std::size_t size) {
     const std::size_t rest = found->second - pages;
     state->free.erase(found);
     if (rest != 0) state->free.emplace(offset + pages, rest);
-    state->blocks.emplace(offset, Block{.size = pages, .holders = 1});
+    state->blocks.emplace(offset, Block{.size = pages});
     state->touched = std::max<std::uint64_t>(state->touched, offset + pages);
     state->used += pages;
   }
-  return {owner(offset), memory_.data() + offset, size};
+  std::shared_ptr<void> owner(memory_.data() + offset,
+                              [self = shared_from_this(), offset](void*) { self->release(offset); });
+  return {std::move(owner), memory_.data() + offset, size};
 }
 
-std::shared_ptr<void> Arena::owner(std::uint64_t offset) {
-  return {static_cast<void*>(memory_.data() + offset),
-          [self = shared_from_this(), offset](void*) { self->release(offset); }};
-}
-
-void Arena::lend(std::uint64_t offset) {
+std::optional<Arena::Place> Arena::show(const Bytes& bytes) {
+  const std::less<const std::byte*> before;
+  const std::byte* const begin = memory_.data();
+  if (before(bytes.data(), begin) || !before(bytes.data(), begin + memory_.size())) return {};
+  const auto offset = static_cast<std::uint64_t>(bytes.data() - begin);
   auto state = state_.lock();
-  Block& block = state->blocks.at(offset);
-  ++block.holders;
-  ++block.lent;
-}
-
-bool Arena::returned(std::uint64_t offset) {
-  auto state = state_.lock();
-  const auto block = state->blocks.find(offset);
-  if (block == state->blocks.end() || block->second.lent == 0) return false;
-  --block->second.lent;
-  drop(*state, offset);
-  return true;
-}
-
-std::optional<Bytes> Arena::borrow(std::uint64_t offset, std::size_t size) {
-  std::uint64_t begin = 0;
-  {
-    auto state = state_.lock();
-    auto block = state->blocks.upper_bound(offset);
-    if (block == state->blocks.begin()) return {};
-    --block;
-    begin = block->first;
-    if (block->second.lent == 0 || offset - begin > block->second.size ||
-        size > block->second.size - (offset - begin)) {
-      return {};
-    }
-    ++block->second.holders;
-  }
-  return Bytes(owner(begin), memory_.data() + offset, size);
+  auto found = state->blocks.upper_bound(offset);
+  if (found == state->blocks.begin()) return {};
+  auto& [at, block] = *--found;
+  const std::uint64_t end = offset + bytes.size();
+  if (end > at + block.size) return {};
+  const auto behind = block.shown.lower_bound(offset);
+  if (behind != block.shown.end() && behind->first < end) return {};
+  if (behind != block.shown.begin() && std::prev(behind)->second > offset) return {};
+  block.shown.emplace_hint(behind, offset, end);
+  return Place{at, offset};
 }
 
 std::size_t Arena::used() const { return state_.lock()->used; }
 
 void Arena::release(std::uint64_t offset) {
-  auto state = state_.lock();
-  drop(*state, offset);
-}
-
-void Arena::drop(State& state, std::uint64_t offset) {
+  auto held = state_.lock();
+  State& state = *held;
   const auto block = state.blocks.find(offset);
-  if (--block->second.holders != 0) return;
   std::size_t size = block->second.size;
   state.blocks.erase(block);
   state.used -= size;

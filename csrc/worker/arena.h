@@ -1,10 +1,10 @@
 #pragma once
 
-// Arena: shared memory that one process cuts into blocks and another reads. Large
-// tensors cross the process border in it, by their place instead of by copy.
+// Arena: shared memory that this process cuts into blocks and others see. Large tensors
+// cross the process border in it, by their place instead of by copy.
 //
-// A block lives while anybody holds it: this process through the owner of its Bytes,
-// the other one through lend(). What the other process says about blocks is checked.
+// A block lives while anybody holds the owner of its Bytes; what another process holds
+// is Loans' affair. Whoever is shown bytes may write over them, so no byte is shown twice.
 // Free pages at the top are given back to the system, so a burst leaves nothing behind.
 //
 // PeerArena: the other direction; the other process allocates, this one reads, and says
@@ -31,16 +31,18 @@ class Arena : public std::enable_shared_from_this<Arena> {
   // `kept` free bytes at the top stay with the process, for the next tensor.
   static Result<std::shared_ptr<Arena>> create(const std::string& name, std::size_t capacity, std::size_t kept);
 
-  Buffer allocate(std::size_t size);  // empty: no room
+  // Empty: no room. `spared`: bytes that must stay free.
+  Buffer allocate(std::size_t size, std::size_t spared = 0);
 
-  // One more holder, in the other process, of the block that begins at `offset`.
-  void lend(std::uint64_t offset);
-  // The other process let go of it once. False: it never had it.
-  bool returned(std::uint64_t offset);
-  // Bytes of a block that the other process holds; nothing if it does not.
-  std::optional<Bytes> borrow(std::uint64_t offset, std::size_t size);
+  struct Place {
+    std::uint64_t block = 0;  // where the block begins
+    std::uint64_t offset = 0;
+  };
+  // Where these bytes lie, for another process to see. Nothing: outside of the arena, or
+  // a process has been shown some of them.
+  std::optional<Place> show(const Bytes& bytes);
 
-  std::uint64_t offset_of(const std::byte* inside) const { return static_cast<std::uint64_t>(inside - memory_.data()); }
+  const std::byte* at(std::uint64_t offset) const { return memory_.data() + offset; }
   int descriptor() const { return memory_.descriptor(); }
   std::size_t capacity() const { return memory_.size(); }
   std::size_t used() const;  // bytes in blocks
@@ -48,8 +50,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
  private:
   struct Block {
     std::size_t size = 0;
-    std::uint32_t holders = 0;  // both processes
-    std::uint32_t lent = 0;     // of them, the other one
+    std::map<std::uint64_t, std::uint64_t> shown;  // to other processes: begin -> end
   };
   struct State {
     std::map<std::uint64_t, Block> blocks;
@@ -59,9 +60,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
   };
 
   Arena(SharedMemory memory, std::size_t kept) : memory_(std::move(memory)), kept_(kept) {}
-  std::shared_ptr<void> owner(std::uint64_t offset);
   void release(std::uint64_t offset);
-  void drop(State& state, std::uint64_t offset);
 
   const SharedMemory memory_;
   const std::size_t kept_;

@@ -9,7 +9,6 @@ constexpr std::uint32_t kMagic = 0x57475241;  // "ARGW"
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kPage = 4096;
 constexpr std::uint32_t kMessages = 1u << 20, kBlocks = 1u << 16;
-constexpr std::size_t kKept = std::size_t{64} << 20;  // free arena bytes kept for the next tensor
 
 enum RingName : std::size_t { kWork, kResults, kCalls, kReturns, kReturnedByWorker, kReleasedByServer, kRings };
 constexpr std::array<std::uint32_t, kRings> kCapacities{kMessages, kMessages, kMessages, kMessages, kBlocks, kBlocks};
@@ -30,12 +29,11 @@ constexpr char kSpilled = 'S';
 
 }  // namespace
 
-Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::size_t arena_bytes) {
+Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::shared_ptr<Arena> inputs,
+                                                 std::size_t output_bytes) {
   auto control = SharedMemory::create("argosy:" + name + ":control", place_of(kRings) + kSlots * sizeof(Windows::Slot));
   if (!control.ok()) return control.status();
-  auto ours = Arena::create("argosy:" + name + ":inputs", arena_bytes, kKept);
-  if (!ours.ok()) return ours.status();
-  auto theirs = PeerArena::create("argosy:" + name + ":outputs", arena_bytes);
+  auto theirs = PeerArena::create("argosy:" + name + ":outputs", output_bytes);
   if (!theirs.ok()) return theirs.status();
   auto event = make_event();
   if (!event.ok()) return event.status();
@@ -45,13 +43,14 @@ Result<std::shared_ptr<Channel>> Channel::create(const std::string& name, std::s
   for (const std::uint32_t capacity : kCapacities) head.number(capacity);
   head.number(kSlots);
   std::memcpy(control->data(), head.bytes().data(), head.size());
-  return std::shared_ptr<Channel>(new Channel(std::make_shared<SharedMemory>(*std::move(control)), *std::move(ours),
+  return std::shared_ptr<Channel>(new Channel(std::make_shared<SharedMemory>(*std::move(control)), std::move(inputs),
                                               *std::move(theirs), *std::move(event)));
 }
 
-Channel::Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> ours, PeerArena theirs, Descriptor event)
+Channel::Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> inputs, PeerArena theirs,
+                 Descriptor event)
     : control_(std::move(control)),
-      ours_(std::move(ours)),
+      ours_(std::move(inputs)),
       theirs_(std::move(theirs)),
       event_(std::move(event)),
       work_(ring(*control_, kWork)),
@@ -62,7 +61,7 @@ Channel::Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> o
       released_(Released{RingWriter(ring(*control_, kReleasedByServer)), {}}) {}
 
 std::vector<int> Channel::descriptors() const {
-  return {control_->descriptor(), ours_->descriptor(), theirs_.descriptor(), event_.get()};
+  return {control_->descriptor(), ours_.arena().descriptor(), theirs_.descriptor(), event_.get()};
 }
 
 std::span<std::atomic<std::uint32_t>> Channel::flags() const {
@@ -75,24 +74,23 @@ std::span<Windows::Slot> Channel::windows() const {
 
 Exchange Channel::exchange() {
   // A tensor may outlive the worker; its end then only frees the memory.
-  return {ours_, &theirs_, [weak = weak_from_this()](std::uint64_t block) {
+  return {&ours_, &theirs_, [weak = weak_from_this()](std::uint64_t block) {
             if (const auto self = weak.lock()) self->released(block);
           }};
 }
 
 void Channel::take_back(const std::vector<std::uint64_t>& lent) {
-  for (const std::uint64_t block : lent) (void)ours_->returned(block);
+  for (const std::uint64_t block : lent) (void)ours_.returned(block);
 }
 
 bool Channel::spill(Writer& message) {
-  Buffer buffer = ours_->allocate(message.size());
+  Buffer buffer = ours_.arena().allocate(message.size());
   if (!buffer) return false;
   std::memcpy(buffer.data(), message.bytes().data(), message.size());
-  const std::uint64_t block = ours_->offset_of(buffer.data());
   const std::uint64_t size = message.size();
-  ours_->lend(block);
+  const auto place = ours_.lend(std::move(buffer).freeze(size));
   message.clear();
-  message.raw({&kSpilled, 1}).align(8).number(block).number(size);
+  message.raw({&kSpilled, 1}).align(8).number(place->block).number(size);
   return true;
 }
 
@@ -150,7 +148,7 @@ bool Channel::collect_returned() {
     if (found == RingReader::Found::corrupt || record.size() % 8 != 0) return false;
     Reader reader(record);
     for (std::size_t i = 0; i < record.size() / 8; ++i) {
-      if (!ours_->returned(reader.number<std::uint64_t>())) return false;
+      if (!ours_.returned(reader.number<std::uint64_t>())) return false;
     }
   }
 }

@@ -1,7 +1,8 @@
 #pragma once
 
 // Channel: the server's end of what it shares with one worker process: rings, arenas
-// and cancellation flags. ring.h, wire.h and worker.cc have the messages.
+// and cancellation flags. ring.h, wire.h and worker.cc have the messages. The arena of
+// inputs is the model's, which all its workers see; what this worker holds of it is here.
 //
 // Control memory, one page of head: u32 'ARGW', u32 version, u32 slots, u32 rings, then
 // each ring's capacity (u32), then the number of windows (u32). Then the flags, u32 per
@@ -19,6 +20,7 @@
 #include "base/guarded.h"
 #include "base/status.h"
 #include "worker/arena.h"
+#include "worker/loans.h"
 #include "worker/message.h"
 #include "worker/process.h"
 #include "worker/ring.h"
@@ -31,9 +33,11 @@ inline constexpr std::uint32_t kSlots = 4096;
 
 class Channel : public std::enable_shared_from_this<Channel> {
  public:
-  static Result<std::shared_ptr<Channel>> create(const std::string& name, std::size_t arena_bytes);
+  // `output_bytes`: of the arena that the worker allocates from.
+  static Result<std::shared_ptr<Channel>> create(const std::string& name, std::shared_ptr<Arena> inputs,
+                                                 std::size_t output_bytes);
 
-  // 3, 4, 5, ... of the worker: control memory, the server's arena, the worker's arena, the event of `calls`.
+  // 3, 4, 5, ... of the worker: control memory, the model's arena, the worker's arena, the event of `calls`.
   std::vector<int> descriptors() const;
   const Descriptor& event() const { return event_; }  // readable: look at calls
   std::shared_ptr<const void> memory() const { return control_; }
@@ -59,6 +63,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   // Blocks that the worker let go of. False: it said nonsense. Any thread.
   bool collect_returned();
+  // The process is gone, and holds nothing. Any thread.
+  void end() { ours_.end(); }
 
  private:
   struct Returns {
@@ -70,12 +76,12 @@ class Channel : public std::enable_shared_from_this<Channel> {
     std::vector<std::uint64_t> waiting;
   };
 
-  Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> ours, PeerArena theirs, Descriptor event);
+  Channel(std::shared_ptr<SharedMemory> control, std::shared_ptr<Arena> inputs, PeerArena theirs, Descriptor event);
   void released(std::uint64_t block);
   bool spill(Writer& message);
 
   const std::shared_ptr<SharedMemory> control_;
-  const std::shared_ptr<Arena> ours_;
+  Loans ours_;
   const PeerArena theirs_;
   const Descriptor event_;
   RingWriter work_;

@@ -23,32 +23,41 @@ void copy_large(std::byte* to, const std::byte* from, std::size_t size) {
   for (std::size_t at = 0; at < size; at += kPiece) std::memcpy(to + at, from + at, std::min(kPiece, size - at));
 }
 
+// Whether a model can take the elements for what they are.
+bool aligned(const Tensor& tensor) {
+  const std::size_t element = tensor::element_size(tensor.dtype);
+  return element == 0 || reinterpret_cast<std::uintptr_t>(tensor.data.data()) % element == 0;
+}
+
 Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::vector<std::uint64_t>& lent) {
   if (!tensor.data.on_host()) {
     return unsupported("tensor '" + tensor.name + "' is in device memory; Python models take host memory");
   }
   const std::size_t size = tensor.data.size();
-  std::uint64_t block = 0;
+  std::optional<Arena::Place> place;
   if (size > kInline) {
-    // The one copy of a large tensor: received bytes are not in the worker's arena.
-    Buffer buffer = exchange.ours->allocate(size);
-    if (!buffer) {
-      return resource_exhausted("tensor '" + tensor.name + "' of " + std::to_string(size) +
-                                " bytes does not fit in the worker's shared memory of " +
-                                std::to_string(exchange.ours->capacity()) + " bytes, of which " +
-                                std::to_string(exchange.ours->used()) + " are in use");
+    if (aligned(tensor)) place = exchange.ours->lend(tensor.data.bytes());
+    if (!place) {
+      Arena& arena = exchange.ours->arena();
+      Buffer copy = arena.allocate(size);
+      if (!copy) {
+        return resource_exhausted("tensor '" + tensor.name + "' of " + std::to_string(size) +
+                                  " bytes does not fit in the model's shared memory of " +
+                                  std::to_string(arena.capacity()) + " bytes, of which " +
+                                  std::to_string(arena.used()) + " are in use");
+      }
+      copy_large(copy.data(), tensor.data.data(), size);
+      place = exchange.ours->lend(std::move(copy).freeze(size));
     }
-    copy_large(buffer.data(), tensor.data.data(), size);
-    block = exchange.ours->offset_of(buffer.data());
-    exchange.ours->lend(block);
-    lent.push_back(block);
+    lent.push_back(place->block);
   }
+  const Arena::Place at = place.value_or(Arena::Place{});
   to.number(static_cast<std::uint16_t>(tensor.name.size()))
       .number(static_cast<std::uint8_t>(tensor.dtype))
       .number(static_cast<std::uint8_t>(size > kInline ? kWritersArena : kInMessage))
       .number(static_cast<std::uint32_t>(tensor.shape.rank()))
-      .number(block)
-      .number(block)
+      .number(at.block)
+      .number(at.offset)
       .number(static_cast<std::uint64_t>(size))
       .raw(tensor.name)
       .align(8);

@@ -16,7 +16,8 @@
 //   parameter u8 kind (0 bool, 1 int, 2 double, 3 text); text name; u8 | i64 | f64 | text
 //
 // Tensors of at most kInline bytes travel in the message, because a copy of that size
-// costs less than keeping book of a block.
+// costs less than keeping book of a block. Larger ones that were received into the arena
+// are passed as they lie, a part of their block; any other is copied into a block of its own.
 //
 // Thread: any; one message at a time.
 
@@ -26,6 +27,7 @@
 #include "infer/request.h"
 #include "infer/response.h"
 #include "worker/arena.h"
+#include "worker/loans.h"
 #include "worker/message.h"
 
 namespace argosy::worker {
@@ -34,7 +36,7 @@ inline constexpr std::size_t kInline = 64u << 10;
 
 // Where tensors live on the way out and in.
 struct Exchange {
-  std::shared_ptr<Arena> ours;        // what this process allocates
+  Loans* ours = nullptr;              // what the other process sees of what this one allocates
   const PeerArena* theirs = nullptr;  // what the other one does
   PeerArena::Released released;       // the end of a tensor of theirs
 };

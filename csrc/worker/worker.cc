@@ -20,7 +20,7 @@ TimePoint now() { return SteadyClock().now(); }
 }  // namespace
 
 Result<std::shared_ptr<Worker>> Worker::start(WorkerSettings settings, std::shared_ptr<Door> door) {
-  auto channel = Channel::create(settings.instance, settings.arena_bytes);
+  auto channel = Channel::create(settings.instance, settings.inputs, settings.output_bytes);
   if (!channel.ok()) return channel.status();
   auto wake = make_event();
   if (!wake.ok()) return wake.status();
@@ -125,6 +125,7 @@ Status Worker::ended() {
   *end_.lock() = why;
   dead_.store(true, std::memory_order_release);
   channel_->results().wake();
+  channel_->end();
   calls_->cancel_all();
   metrics_.end();
   readiness_.close(why);

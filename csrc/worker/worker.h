@@ -31,7 +31,8 @@ struct WorkerSettings {
   std::string instance;                                         // name, for messages and logs
   Launch launch;                                                // its descriptors are filled in here
   std::vector<std::pair<std::string, std::string>> initialize;  // what the process is told first
-  std::size_t arena_bytes = 0;                                  // each direction
+  std::shared_ptr<Arena> inputs;                                // the model's
+  std::size_t output_bytes = 0;                                 // of the worker's own arena
   std::shared_ptr<InstanceMetrics> metrics;                     // over all lives of the instance
   Nanos execute_limit{0};                                       // 0: a batch may take for ever
   Nanos finalize_limit = std::chrono::seconds(30);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/bytes_pool.h"
 #include "base/guarded.h"
 #include "worker/keeper.h"
 #include "worker/launch.h"
@@ -12,6 +13,19 @@ namespace argosy::worker {
 namespace {
 
 constexpr Nanos kRestartPatience = std::chrono::seconds(30);
+// Free bytes of an arena that stay for the next tensors, for each instance.
+constexpr std::size_t kKept = std::size_t{64} << 20;
+
+// Half of the arena is for requests as they are received: what waits to run, or comes and
+// never ends, leaves room for tensors that have to be copied to a worker.
+class ReceivePool final : public BytesPool {
+ public:
+  explicit ReceivePool(std::shared_ptr<Arena> arena) : arena_(std::move(arena)) {}
+  Buffer allocate(std::size_t size) override { return arena_->allocate(size, arena_->capacity() / 2); }
+
+ private:
+  const std::shared_ptr<Arena> arena_;
+};
 
 // Every keeper there is, for the moment when the server's time is up.
 class Keepers {
@@ -66,8 +80,15 @@ class WorkerInstance final : public backend::Instance {
 
 class WorkerModel final : public backend::LoadedModel {
  public:
-  WorkerModel(model::SpecPtr spec, std::shared_ptr<const WorkerOptions> options, std::shared_ptr<Keepers> keepers)
-      : spec_(std::move(spec)), options_(std::move(options)), keepers_(std::move(keepers)) {}
+  WorkerModel(model::SpecPtr spec, std::shared_ptr<const WorkerOptions> options, std::shared_ptr<Keepers> keepers,
+              std::shared_ptr<Arena> inputs)
+      : spec_(std::move(spec)),
+        options_(std::move(options)),
+        keepers_(std::move(keepers)),
+        inputs_(std::move(inputs)),
+        receive_pool_(std::make_shared<ReceivePool>(inputs_)) {}
+
+  std::shared_ptr<BytesPool> receive_pool() override { return receive_pool_; }
 
   Result<std::unique_ptr<backend::Instance>> make_instance(const backend::InstanceSlot& slot) override {
     auto launch = launch_of(*spec_, slot, *options_);
@@ -83,7 +104,8 @@ class WorkerModel final : public backend::LoadedModel {
         .instance = slot.name,
         .launch = *std::move(launch),
         .initialize = initialize_of(*spec_, slot),
-        .arena_bytes = options_->arena_bytes,
+        .inputs = inputs_,
+        .output_bytes = options_->arena_bytes,
         .metrics = options_->metrics ? std::make_shared<InstanceMetrics>(options_->metrics) : nullptr,
         .execute_limit = *execute_limit,
         .finalize_limit = *finalize_limit,
@@ -100,6 +122,8 @@ class WorkerModel final : public backend::LoadedModel {
   const model::SpecPtr spec_;
   const std::shared_ptr<const WorkerOptions> options_;
   const std::shared_ptr<Keepers> keepers_;
+  const std::shared_ptr<Arena> inputs_;
+  const std::shared_ptr<BytesPool> receive_pool_;
 };
 
 class WorkerBackend final : public backend::Backend, public StopsAt {
@@ -113,7 +137,11 @@ class WorkerBackend final : public backend::Backend, public StopsAt {
                          "': tensors of Python models are in host memory; instances of "
                          "KIND_GPU are not served, use KIND_CPU or KIND_MODEL");
     }
-    return std::unique_ptr<backend::LoadedModel>(std::make_unique<WorkerModel>(spec, options_, keepers_));
+    auto inputs = Arena::create("argosy:" + spec->name + ":inputs", options_->arena_bytes * first.instances,
+                                kKept * first.instances);
+    if (!inputs.ok()) return inputs.status();
+    return std::unique_ptr<backend::LoadedModel>(
+        std::make_unique<WorkerModel>(spec, options_, keepers_, *std::move(inputs)));
   }
 
   void stop_at(TimePoint deadline) override { keepers_->stop_at(deadline); }

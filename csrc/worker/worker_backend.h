@@ -7,6 +7,10 @@
 // open and the model says why it is not ready. A batch that comes while the process is
 // being started waits for it, within its requests' deadlines.
 //
+// Inputs lie in one arena that all workers of the model see, also those that come after a
+// death, and large requests are received into it. One worker can write over another's
+// inputs then, as it could in one process; it sees those of no other model.
+//
 // Model parameters (config.pbtxt `parameters`): "python", "EXECUTION_ENV_PATH" (a
 // directory, or an interpreter's prefix), "execute-timeout-seconds",
 // "finalize-timeout-seconds".
@@ -29,7 +33,7 @@ struct WorkerOptions {
   std::string package;                             // the directory of the Python package `argosy`
   std::string extensions;                          // where its extension modules lie; empty: there too
   std::vector<std::string> environment;            // "NAME=value" of the server
-  std::size_t arena_bytes = std::size_t{4} << 30;  // shared memory of one worker, each direction; used only as needed
+  std::size_t arena_bytes = std::size_t{4} << 30;  // shared memory for each worker and direction; used only as needed
   RestartRules restart;
   std::shared_ptr<Door> door;              // null: models cannot call models
   std::shared_ptr<CustomMetrics> metrics;  // null: models have no metrics of their own

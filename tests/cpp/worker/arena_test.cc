@@ -18,46 +18,61 @@ std::shared_ptr<Arena> arena(std::size_t capacity, std::size_t kept = kMega) {
 
 TEST(Arena, ABlockIsFreeWhenItsLastHolderLetsGo) {
   auto made = arena(4 * kMega);
-  {
-    Bytes bytes = made->allocate(kMega).freeze(kMega);
-    const auto offset = made->offset_of(bytes.data());
-    made->lend(offset);
-    bytes = {};
-    EXPECT_EQ(made->used(), kMega);
-    EXPECT_TRUE(made->returned(offset));
-  }
+  Bytes bytes = made->allocate(kMega).freeze(kMega);
+  Bytes part = bytes.slice(10, 20);
+  bytes = {};
+  EXPECT_EQ(made->used(), kMega);
+  part = {};
   EXPECT_EQ(made->used(), 0u);
 }
 
-TEST(Arena, RefusesWhatTheOtherSideNeverHad) {
+TEST(Arena, ShowsBytesWhereTheyLieInTheirBlock) {
   auto made = arena(4 * kMega);
-  EXPECT_FALSE(made->returned(0));
-  EXPECT_FALSE(made->borrow(0, 1));
-  Buffer block = made->allocate(4096);
-  const auto offset = made->offset_of(block.data());
-  EXPECT_FALSE(made->returned(offset));
-  EXPECT_FALSE(made->borrow(offset, 1));
-  made->lend(offset);
-  EXPECT_TRUE(made->borrow(offset + 8, 4088));
-  EXPECT_FALSE(made->borrow(offset + 8, 4089));
-  EXPECT_TRUE(made->returned(offset));
-  EXPECT_FALSE(made->returned(offset));
+  const Buffer before = made->allocate(100);
+  const Bytes message = made->allocate(kMega).freeze(kMega);
+  const auto place = made->show(message.slice(128, 1000));
+  ASSERT_TRUE(place);
+  EXPECT_EQ(made->at(place->block), message.data());
+  EXPECT_EQ(made->at(place->offset), message.data() + 128);
 }
 
-TEST(Arena, BorrowedBytesKeepTheBlock) {
+TEST(Arena, ShowsNoByteTwice) {
   auto made = arena(4 * kMega);
-  std::uint64_t offset = 0;
-  {
-    Buffer block = made->allocate(5000);
-    offset = made->offset_of(block.data());
-    made->lend(offset);
+  const Bytes message = made->allocate(kMega).freeze(kMega);
+  ASSERT_TRUE(made->show(message.slice(100, 1000)));
+  EXPECT_FALSE(made->show(message.slice(100, 1000)));
+  EXPECT_FALSE(made->show(message.slice(1099, 10)));
+  EXPECT_FALSE(made->show(message.slice(0, 101)));
+  EXPECT_FALSE(made->show(message.slice(50, 5000)));
+  EXPECT_FALSE(made->show(message.slice(500, 1)));
+  EXPECT_TRUE(made->show(message.slice(1100, 10)));
+  EXPECT_TRUE(made->show(message.slice(0, 100)));  // in any order
+}
+
+TEST(Arena, ShowsABlockAnewThatWasFreeInBetween) {
+  auto made = arena(kMega);
+  for (int i = 0; i < 3; ++i) {
+    const Bytes all = made->allocate(kMega).freeze(kMega);
+    EXPECT_TRUE(made->show(all));
   }
-  auto borrowed = made->borrow(offset, 5000);
-  ASSERT_TRUE(borrowed);
-  ASSERT_TRUE(made->returned(offset));
-  EXPECT_GT(made->used(), 0u);
-  borrowed.reset();
-  EXPECT_EQ(made->used(), 0u);
+}
+
+TEST(Arena, HasNoPlaceForBytesOfOtherMemory) {
+  auto made = arena(kMega);
+  auto other = arena(kMega);
+  EXPECT_FALSE(made->show(Bytes::copy_of(std::string_view("elsewhere"))));
+  EXPECT_FALSE(made->show(other->allocate(100).freeze(100)));
+  EXPECT_FALSE(made->show({}));
+  Bytes gone(nullptr, made->at(0), 100);  // of no block
+  EXPECT_FALSE(made->show(gone));
+}
+
+TEST(Arena, LeavesFreeWhatIsToBeSpared) {
+  auto made = arena(4 * kMega);
+  const Buffer first = made->allocate(2 * kMega, 2 * kMega);
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(made->allocate(1, 2 * kMega));
+  EXPECT_TRUE(made->allocate(2 * kMega));
 }
 
 TEST(Arena, SaysWhenItIsFullAndServesAgainAfterwards) {

@@ -67,9 +67,9 @@ TEST(RestartPolicy, WaitsLongerEachTimeAndThenOpensTheCircuit) {
 }
 
 struct Wire : testing::Test {
-  std::shared_ptr<Arena> ours = *Arena::create("wire test", 1u << 20, 0);
+  Loans ours{*Arena::create("wire test", 1u << 20, 0)};
   PeerArena theirs = *PeerArena::create("wire peer", 1u << 20);
-  Exchange exchange{ours, &theirs, [](std::uint64_t) {}};
+  Exchange exchange{&ours, &theirs, [](std::uint64_t) {}};
   Writer message;
   std::vector<std::uint64_t> lent;
 };
