@@ -35,7 +35,7 @@ const std::string_view* Head::find(std::string_view name) const {
 struct Parser::Parts {
   enum class Stage : std::uint8_t { head, sized_body, chunked_body, complete, broken };
 
-  Parts(const ParserLimits& l, BytesPool& p) : limits(l), pool(p) {
+  Parts(const ParserLimits& l, BytesPool& p, BodyRoom* r) : limits(l), pool(p), rooms(r) {
     llhttp_settings_init(&settings);
     settings.on_method = [](llhttp_t* at, const char* data, std::size_t n) {
       return of(at).extend(of(at).method, data, n);
@@ -212,7 +212,8 @@ struct Parser::Parts {
     wanted = static_cast<std::size_t>(length);
     in_place = wanted <= buffer.capacity() - parsed;
     if (!in_place) {
-      body = pool.allocate(wanted);
+      if (rooms != nullptr) body = rooms->room(head, wanted);
+      if (!body) body = pool.allocate(wanted);
       if (!body) return refuse(503, "no memory for a request body of " + std::to_string(wanted) + " bytes");
       body_size = std::min(wanted, filled - parsed);  // what came along with the head
       std::memcpy(body.data(), buffer.data() + parsed, body_size);
@@ -280,6 +281,7 @@ struct Parser::Parts {
 
   const ParserLimits limits;
   BytesPool& pool;
+  BodyRoom* const rooms;
   llhttp_settings_t settings;
   llhttp_t machine;
   Stage stage = Stage::head;
@@ -304,7 +306,8 @@ struct Parser::Parts {
   Bytes whole;
 };
 
-Parser::Parser(const ParserLimits& limits, BytesPool& pool) : parts_(std::make_unique<Parts>(limits, pool)) {}
+Parser::Parser(const ParserLimits& limits, BytesPool& pool, BodyRoom* rooms)
+    : parts_(std::make_unique<Parts>(limits, pool, rooms)) {}
 Parser::~Parser() = default;
 
 std::span<std::byte> Parser::space() {

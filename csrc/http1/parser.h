@@ -5,7 +5,8 @@
 // Sans-I/O, incremental and strict: what could be read in two ways (two lengths, a
 // length beside chunks, folded or malformed fields) is refused. It owns the memory
 // that is read into: a body with a length larger than the read buffer is received
-// where it stays, in one buffer of its size; a small one is a slice of the read buffer.
+// where it stays, in one buffer of its size, for which the head may name a better place;
+// a small one is a slice of the read buffer.
 //
 // Thread: one at a time (its connection's loop).
 // Views:  the head is valid until the next call of next() after `message`.
@@ -63,9 +64,17 @@ enum class Event : std::uint8_t {
   fault,    // nothing after it can be trusted; close once it is answered
 };
 
+// A better place for large bodies with a length.
+class BodyRoom {
+ public:
+  virtual ~BodyRoom() = default;
+  virtual Buffer room(const Head& head, std::size_t size) = 0;  // empty: any
+};
+
 class Parser {
  public:
-  Parser(const ParserLimits& limits, BytesPool& pool);
+  // `rooms`, where given, is asked before `pool`, and outlives this.
+  Parser(const ParserLimits& limits, BytesPool& pool, BodyRoom* rooms = nullptr);
   ~Parser();
   Parser(const Parser&) = delete;
   Parser& operator=(const Parser&) = delete;

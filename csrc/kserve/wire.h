@@ -37,6 +37,7 @@ class WireReader {
   bool skip();
 
   bool at_end() const { return p_ == end_; }
+  std::size_t left() const { return static_cast<std::size_t>(end_ - p_); }  // bytes not read
   // A varint outside any field: packed elements.
   bool raw_varint(std::uint64_t& value) { return varint(value); }
 

@@ -195,6 +195,32 @@ TEST(Parser, WhatCouldBeReadInTwoWaysIsRefused) {
   }
 }
 
+TEST(Parser, ALargeBodyIsReceivedWhereItsHeadLeads) {
+  struct Rooms final : BodyRoom {
+    Buffer room(const Head& head, std::size_t size) override {
+      asked.push_back(std::string(head.path()) + " " + std::to_string(size));
+      return head.path() == "/full" ? Buffer{} : Buffer(nullptr, memory.data() + 3, memory.size() - 3);
+    }
+    std::vector<std::string> asked;
+    std::vector<std::byte> memory = std::vector<std::byte>(200'000);
+  } rooms;
+  const std::string body(100'000, 'b');
+  const std::string sized = " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string small = "POST /small HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
+  for (const std::size_t step : {1000u, 1u << 20}) {
+    SCOPED_TRACE(step);
+    rooms.asked.clear();
+    Parser parser({}, default_pool(), &rooms);
+    EXPECT_EQ(feed(parser, "POST /a" + sized, step).requests, std::vector<std::string>{"POST /a " + body});
+    EXPECT_EQ(rooms.memory[3 + body.size() - 1], std::byte{'b'});
+    rooms.memory.assign(rooms.memory.size(), std::byte{});
+    EXPECT_EQ(feed(parser, small + "POST /full" + sized, step).requests,
+              (std::vector<std::string>{"POST /small hi", "POST /full " + body}));
+    EXPECT_EQ(rooms.memory[3], std::byte{});
+    EXPECT_EQ(rooms.asked, (std::vector<std::string>{"/a 100000", "/full 100000"}));
+  }
+}
+
 TEST(Parser, TooManyFieldsAreRefused) {
   std::string text = "GET / HTTP/1.1\r\n";
   for (int i = 0; i < 257; ++i) text += "A: b\r\n";
