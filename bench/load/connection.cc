@@ -15,6 +15,7 @@ namespace argosy::load {
 namespace {
 
 constexpr std::size_t kReadBytes = 256 << 10;
+constexpr std::size_t kPartsPerWrite = 130;
 
 Status socket_error(std::string_view what, int error) {
   return unavailable(std::string(what) + ": " + std::strerror(error));
@@ -55,9 +56,7 @@ Status Connection::open(int epoll, const Address& to) {
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   epoll_ = epoll;
   connected_ = false;
-  output_.clear();
-  sent_ = 0;
-  large_ = {};
+  forget_output();
   const int done = ::connect(fd_, reinterpret_cast<const sockaddr*>(&to.storage), to.size);
   if (done != 0 && errno != EINPROGRESS) {
     const auto status = socket_error("connect", errno);
@@ -116,29 +115,57 @@ void Connection::on_events(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0) flush();
 }
 
+void Connection::send_after_output(std::string_view large) {
+  if (large.empty()) return;
+  large_.push_back({output_.size(), large});
+  large_bytes_ += large.size();
+}
+
+void Connection::forget_output() {
+  output_.clear();
+  large_.clear();
+  sent_ = first_large_ = large_bytes_ = 0;
+}
+
+void Connection::drop_sent(std::size_t count) {
+  while (count > 0) {
+    const bool any_large = first_large_ < large_.size();
+    const std::size_t small = (any_large ? large_[first_large_].at : output_.size()) - sent_;
+    const std::size_t from_small = std::min(count, small);
+    sent_ += from_small;
+    count -= from_small;
+    if (count == 0) return;
+    std::string_view& bytes = large_[first_large_].bytes;
+    const std::size_t from_large = std::min(count, bytes.size());
+    bytes.remove_prefix(from_large);
+    large_bytes_ -= from_large;
+    count -= from_large;
+    if (bytes.empty()) ++first_large_;
+  }
+}
+
 Status Connection::write_some(bool& blocked) {
   while (output_pending()) {
-    std::array<iovec, 2> parts{};
-    int count = 0;
-    if (sent_ < output_.size()) parts[count++] = {output_.data() + sent_, output_.size() - sent_};
-    if (!large_.empty()) parts[count++] = {const_cast<char*>(large_.data()), large_.size()};
+    std::array<iovec, kPartsPerWrite> parts;
+    std::size_t count = 0, at = sent_, i = first_large_;
+    for (; i < large_.size() && count + 2 < parts.size(); ++i) {
+      if (at < large_[i].at) parts[count++] = {output_.data() + at, large_[i].at - at};
+      parts[count++] = {const_cast<char*>(large_[i].bytes.data()), large_[i].bytes.size()};
+      at = large_[i].at;
+    }
+    if (i == large_.size() && at < output_.size()) parts[count++] = {output_.data() + at, output_.size() - at};
     msghdr message{};
     message.msg_iov = parts.data();
-    message.msg_iovlen = static_cast<std::size_t>(count);
+    message.msg_iovlen = count;
     const ssize_t wrote = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
     if (wrote < 0) {
       if (errno == EINTR) continue;
       blocked = errno == EAGAIN;
       return blocked ? Status() : socket_error("send", errno);
     }
-    auto left = static_cast<std::size_t>(wrote);
-    const std::size_t from_output = std::min(left, output_.size() - sent_);
-    sent_ += from_output;
-    left -= from_output;
-    large_.remove_prefix(left);
+    drop_sent(static_cast<std::size_t>(wrote));
   }
-  output_.clear();
-  sent_ = 0;
+  forget_output();
   return {};
 }
 
@@ -157,7 +184,8 @@ void Connection::fail(const Status& why) {
   if (fd_ < 0) return;
   ::close(fd_);
   fd_ = -1;
-  large_ = {};
+  large_.clear();
+  first_large_ = large_bytes_ = 0;
   on_closed(why);
 }
 

@@ -16,8 +16,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
+#include "load/answer.h"
 #include "load/exchange.h"
 
 namespace argosy::load {
@@ -53,9 +55,11 @@ class Connection {
   Status open(int epoll, const Address& to);
   bool is_open() const { return fd_ >= 0; }
 
-  // The exchange must stay unchanged until its outcome. open() first. Bytes leave
-  // with the next flush().
-  virtual void begin(const Exchange& exchange, std::uint64_t tag) = 0;
+  // The exchange must stay unchanged until its outcome, a large one while the connection
+  // is open. open() first. Bytes leave with the next flush(). An outcome that has the
+  // likely body has its very bytes.
+  virtual void begin(const Exchange& exchange, std::uint64_t tag, const LikelyBody& likely) = 0;
+  void begin(const Exchange& exchange, std::uint64_t tag) { begin(exchange, tag, nullptr); }
 
   void on_events(std::uint32_t events);
   void flush();
@@ -72,13 +76,21 @@ class Connection {
   virtual void fill_output() {}                         // move more bytes to output(), if any wait
 
   std::string& output() { return output_; }
-  // Sends `large` after output() without copying it; it must live until sent.
-  void send_after_output(std::string_view large) { large_ = large; }
-  bool output_pending() const { return sent_ < output_.size() || !large_.empty(); }
+  // Sends `large` after what output() holds now, without copying it; it must live until sent.
+  void send_after_output(std::string_view large);
+  bool output_pending() const { return sent_ < output_.size() || first_large_ < large_.size(); }
+  std::size_t output_bytes() const { return output_.size() - sent_ + large_bytes_; }  // still to be sent
   OutcomeListener& listener() { return listener_; }
 
  private:
+  struct Large {
+    std::size_t at;  // it follows so much of output_
+    std::string_view bytes;
+  };
+
   void watch(std::uint32_t events);
+  void drop_sent(std::size_t count);
+  void forget_output();
   Status finish_connect();
   Status write_some(bool& blocked);
 
@@ -89,7 +101,9 @@ class Connection {
   std::uint32_t watched_ = 0;
   std::string output_;
   std::size_t sent_ = 0;
-  std::string_view large_;
+  std::vector<Large> large_;  // from first_large_ on still to be sent
+  std::size_t first_large_ = 0;
+  std::size_t large_bytes_ = 0;
 };
 
 std::unique_ptr<Connection> make_http_connection(OutcomeListener& listener);

@@ -1,8 +1,10 @@
 // gRPC over HTTP/2 (nghttp2): many unary calls at a time on a connection. Windows are
-// opened wide at the start, so that a reader's credit is never what is measured.
+// opened wide at the start, so that a reader's credit is never what is measured. Large
+// messages leave from where they were prepared, in frames as long as the server takes.
 
 #include <nghttp2/nghttp2.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -15,6 +17,10 @@ namespace {
 
 constexpr std::int32_t kWindowBytes = (1u << 31) - 1;
 constexpr std::size_t kOutputBytes = 256 << 10;
+// Below this a body is cheaper to copy behind its frame's head than to send as a part of its own.
+constexpr std::size_t kCopyBytes = 4096;
+constexpr std::size_t kFrameHeadBytes = 9;
+constexpr std::size_t kPrefixBytes = 5;  // before each message: whether it is compressed, and its length
 constexpr std::array<std::string_view, 17> kCodeNames{
     "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
     "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
@@ -24,7 +30,9 @@ constexpr std::array<std::string_view, 17> kCodeNames{
 struct Call {
   std::uint64_t tag = 0;
   std::string_view body;  // what is left to send
-  std::string answer;
+  std::array<char, kPrefixBytes> prefix{};
+  std::size_t prefix_read = 0;
+  Answer answer;  // without the prefix
   int http_status = 0;
   int grpc_status = -1;
   std::string message;
@@ -66,9 +74,19 @@ class GrpcConnection final : public Connection {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
         callbacks_, [](nghttp2_session* session, uint8_t, int32_t stream, const uint8_t* data, size_t size, void*) {
           if (auto* call = static_cast<Call*>(nghttp2_session_get_stream_user_data(session, stream))) {
-            call->answer.append(reinterpret_cast<const char*>(data), size);
+            on_data(*call, {reinterpret_cast<const char*>(data), size});
           }
           return 0;
+        });
+    nghttp2_session_callbacks_set_send_data_callback(
+        callbacks_, [](nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size, nghttp2_data_source* source,
+                       void* self) {
+          return static_cast<GrpcConnection*>(self)->send_data(*static_cast<Call*>(source->ptr), head, size);
+        });
+    // nghttp2 would stay at 16 KiB frames; go as far as the server and both windows allow.
+    nghttp2_session_callbacks_set_data_source_read_length_callback2(
+        callbacks_, [](nghttp2_session*, uint8_t, int32_t, int32_t connection, int32_t stream, uint32_t frame, void*) {
+          return static_cast<nghttp2_ssize>(std::min<std::int64_t>({connection, stream, frame}));
         });
     nghttp2_session_callbacks_set_on_stream_close_callback(
         callbacks_, [](nghttp2_session* session, int32_t stream, uint32_t error, void* self) {
@@ -84,11 +102,12 @@ class GrpcConnection final : public Connection {
     nghttp2_session_callbacks_del(callbacks_);
   }
 
-  void begin(const Exchange& exchange, std::uint64_t tag) override {
+  void begin(const Exchange& exchange, std::uint64_t tag, const LikelyBody& likely) override {
     Call& call = free_call();
     call.tag = tag;
     call.body = exchange.body;
-    call.answer.clear();
+    call.prefix_read = 0;
+    call.answer.begin(likely);
     call.message.clear();
     call.http_status = 0;
     call.grpc_status = -1;
@@ -102,9 +121,13 @@ class GrpcConnection final : public Connection {
                             nghttp2_data_source* source, void*) {
       auto& call = *static_cast<Call*>(source->ptr);
       const std::size_t size = std::min(room, call.body.size());
-      std::memcpy(to, call.body.data(), size);
-      call.body.remove_prefix(size);
-      if (call.body.empty()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+      if (size == call.body.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+      if (size > kCopyBytes) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;  // send_data() takes it
+      } else {
+        std::memcpy(to, call.body.data(), size);
+        call.body.remove_prefix(size);
+      }
       return static_cast<nghttp2_ssize>(size);
     };
     call.stream = nghttp2_submit_request2(session_, nullptr, headers.data(), headers.size(), &body, &call);
@@ -142,11 +165,26 @@ class GrpcConnection final : public Connection {
 
   void fill_output() override {
     const std::uint8_t* data = nullptr;
-    while (output().size() < kOutputBytes) {
+    while (output_bytes() < kOutputBytes) {
       const auto size = nghttp2_session_mem_send2(session_, &data);
       if (size <= 0) return;
       output().append(reinterpret_cast<const char*>(data), static_cast<std::size_t>(size));
     }
+  }
+
+  int send_data(Call& call, const std::uint8_t* head, std::size_t size) {
+    if (output_bytes() >= kOutputBytes) return NGHTTP2_ERR_WOULDBLOCK;
+    output().append(reinterpret_cast<const char*>(head), kFrameHeadBytes);
+    send_after_output(call.body.substr(0, size));
+    call.body.remove_prefix(size);
+    return 0;
+  }
+
+  static void on_data(Call& call, std::string_view data) {
+    const std::size_t part = std::min(kPrefixBytes - call.prefix_read, data.size());
+    std::memcpy(call.prefix.data() + call.prefix_read, data.data(), part);
+    call.prefix_read += part;
+    if (part < data.size()) call.answer.append(data.substr(part));
   }
 
   void on_closed(const Status& why) override {
@@ -178,15 +216,15 @@ class GrpcConnection final : public Connection {
       return internal_error((code < kCodeNames.size() ? std::string(kCodeNames[code]) : std::to_string(code)) + ": " +
                             call.message.substr(0, 200));
     }
-    if (call.answer.size() < 5) return internal_error("the answer has no message");
-    if (call.answer[0] != 0) return internal_error("the answer is compressed, which was not offered");
+    if (call.prefix_read < kPrefixBytes) return internal_error("the answer has no message");
+    if (call.prefix[0] != 0) return internal_error("the answer is compressed, which was not offered");
     return {};
   }
 
   void finish(Call& call, std::uint32_t error) {
     call.stream = -1;
     Outcome outcome{verdict(call, error), {}};
-    if (outcome.status.ok()) outcome.body = std::string_view(call.answer).substr(5);
+    if (outcome.status.ok()) outcome.body = call.answer.body();
     listener().on_outcome(*this, call.tag, outcome);
     // Freed after the listener: an exchange begun in there must not take over this body.
     free_.push_back(&call);

@@ -23,15 +23,16 @@ class HttpConnection final : public Connection {
     settings_.on_header_value = [](llhttp_t* p, const char* at, size_t n) { return self(p).on_value({at, n}); };
     settings_.on_header_value_complete = [](llhttp_t* p) { return self(p).on_header(); };
     settings_.on_body = [](llhttp_t* p, const char* at, size_t n) {
-      self(p).body_.append(at, n);
+      self(p).answer_.append({at, n});
       return 0;
     };
     settings_.on_message_complete = [](llhttp_t* p) { return self(p).on_message(); };
   }
 
-  void begin(const Exchange& exchange, std::uint64_t tag) override {
+  void begin(const Exchange& exchange, std::uint64_t tag, const LikelyBody& likely) override {
     busy_ = true;
     tag_ = tag;
+    answer_.begin(likely);
     output() += exchange.head;
     if (exchange.body.size() <= kCopyBytes) {
       output() += exchange.body;
@@ -63,7 +64,8 @@ class HttpConnection final : public Connection {
     if (busy_ && !last_) llhttp_finish(&parser_);
     if (!busy_) return;
     busy_ = false;
-    listener().on_outcome(*this, tag_, last_ ? Outcome{verdict(), body_, header_length_} : Outcome{why, {}});
+    listener().on_outcome(*this, tag_,
+                          last_ ? Outcome{verdict(answer_.body()), answer_.body(), header_length_} : Outcome{why, {}});
   }
 
   int on_field(std::string_view part) {
@@ -92,21 +94,21 @@ class HttpConnection final : public Connection {
       return 0;
     }
     busy_ = false;
-    const Outcome outcome{verdict(), body_, header_length_};
-    // The listener may begin the next exchange; its answer cannot be in what is being
-    // parsed, so the body may be kept until it returns.
-    listener().on_outcome(*this, tag_, outcome);
+    // The listener may begin the next exchange, whose answer is another one.
+    std::swap(answer_, answered_);
+    const Outcome outcome{verdict(answered_.body()), answered_.body(), header_length_};
     reset();
+    listener().on_outcome(*this, tag_, outcome);
     return 0;
   }
 
-  Status verdict() const {
+  Status verdict(std::string_view body) const {
     const int code = parser_.status_code;
     if (code == 200) return {};
     std::string text = std::to_string(code);
-    auto json = parse_json(body_);
+    auto json = parse_json(body);
     const Json* error = json.ok() ? json->find("error") : nullptr;
-    text += ": " + std::string(error != nullptr ? error->string_or("") : std::string_view(body_).substr(0, 200));
+    text += ": " + std::string(error != nullptr ? error->string_or("") : body.substr(0, 200));
     return {code == 503 ? StatusCode::unavailable : StatusCode::internal, std::move(text)};
   }
 
@@ -114,7 +116,6 @@ class HttpConnection final : public Connection {
     last_ = false;
     field_.clear();
     value_.clear();
-    body_.clear();
     header_length_ = kNoHeaderLength;
   }
 
@@ -125,7 +126,8 @@ class HttpConnection final : public Connection {
   std::uint64_t tag_ = 0;
   std::string field_;
   std::string value_;
-  std::string body_;
+  Answer answer_;
+  Answer answered_;  // the one before, while it is told
   std::size_t header_length_ = kNoHeaderLength;
 };
 

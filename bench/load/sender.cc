@@ -88,7 +88,7 @@ bool Sender::send_one(TimePoint due) {
     free_tags_.pop_back();
     const auto which = static_cast<std::uint32_t>(sent_++ % plan_.exchanges.size());
     in_flight_[tag] = {due, which};
-    connection->begin(plan_.exchanges[which], tag);
+    connection->begin(plan_.exchanges[which], tag, check_.likely(which));
     if (!connection->queued_for_flush) {
       connection->queued_for_flush = true;
       to_flush_.push_back(connection);

@@ -145,6 +145,62 @@ TEST(AnswerCheck, AWrongAnswerIsFoundAlsoAfterRightOnes) {
   EXPECT_TRUE(check.check(0, R"({"id":"7","outputs":[{"datatype":"INT32","data":[1,2]}]})", kNoHeaderLength).ok());
 }
 
+// The body of an answer that comes in pieces, and whether any of it was kept.
+std::string_view append_in_pieces(Answer& answer, std::string_view body, std::size_t piece) {
+  for (std::size_t at = 0; at < body.size(); at += piece) answer.append(body.substr(at, piece));
+  return answer.body();
+}
+
+TEST(Answer, ALikelyBodyIsComparedAndNotKept) {
+  const auto likely = std::make_shared<const std::string>(std::string(100'000, 'a') + std::string(100'000, 'b'));
+  Answer answer;
+  for (const std::size_t piece : {1u, 7'777u, 200'000u}) {
+    answer.begin(likely);
+    EXPECT_EQ(append_in_pieces(answer, *likely, piece).data(), likely->data());
+    EXPECT_EQ(answer.body().size(), likely->size());
+  }
+}
+
+TEST(Answer, AnyOtherBodyIsKeptAsItCame) {
+  const auto likely = std::make_shared<const std::string>(50'000, 'a');
+  std::vector<std::string> others{"", "a", std::string(49'999, 'a'), *likely + "a", *likely + std::string(60'000, 'c')};
+  for (const std::size_t wrong : {0u, 1u, 25'000u, 49'999u}) {
+    others.push_back(*likely);
+    others.back()[wrong] = 'x';
+  }
+  Answer answer;
+  for (const std::string& other : others) {
+    for (const std::size_t piece : {3u, 4096u, 100'000u}) {
+      answer.begin(likely);
+      EXPECT_TRUE(append_in_pieces(answer, other, piece) == other) << other.size() << " in " << piece;
+      answer.begin(nullptr);
+      EXPECT_TRUE(append_in_pieces(answer, other, piece) == other);
+    }
+  }
+}
+
+TEST(AnswerCheck, AWrongByteOfALargeAnswerIsFound) {
+  const std::string tensor(100'000, 't');
+  std::string right;
+  append_bytes_field(right, 5, "");
+  append_bytes_field(right, 6, tensor);
+  AnswerCheck check(Format::grpc, {tensor});
+  EXPECT_EQ(check.likely(0), nullptr);
+  EXPECT_TRUE(check.check(0, right, kNoHeaderLength).ok());
+  Answer answer;
+  answer.begin(check.likely(0));
+  ASSERT_TRUE(check.check(0, append_in_pieces(answer, right, 10'000), kNoHeaderLength).ok());
+  EXPECT_EQ(answer.body().data(), check.likely(0)->data());
+  for (const std::size_t at : {right.size() - 1, right.size() - tensor.size(), right.size() / 2}) {
+    std::string wrong = right;
+    wrong[at] = 'x';
+    answer.begin(check.likely(0));
+    EXPECT_FALSE(check.check(0, append_in_pieces(answer, wrong, 10'000), kNoHeaderLength).ok()) << at;
+  }
+  answer.begin(check.likely(0));
+  EXPECT_FALSE(check.check(0, append_in_pieces(answer, right.substr(0, 50'000), 10'000), kNoHeaderLength).ok());
+}
+
 TEST(Arrivals, PoissonGapsHaveTheirMeanAndTheirSpread) {
   Arrivals arrivals(1000, true, 3, TimePoint{});
   TimePoint last{};
