@@ -34,6 +34,7 @@ struct Properties {
   int compute_major = 0;  // 0.0: not a GPU
   int compute_minor = 0;
   int processors = 0;
+  std::string uuid = {};  // "GPU-...", as the driver's tools write it; empty: not a GPU
 };
 
 struct MemoryInfo {
@@ -66,6 +67,9 @@ class Stream {
   virtual ~Stream() = default;  // what was enqueued still happens
 
   virtual Status copy(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) = 0;
+  // The same where the host's end is ordinary memory; blocks until it is done. Slower: for
+  // whoever has no pinned memory left.
+  virtual Status copy_and_wait(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) = 0;
   virtual Status fill(std::byte* to, std::uint8_t value, std::size_t bytes) = 0;  // device memory
   virtual Status move(std::span<const Piece> pieces) = 0;  // device memory, or pinned as a source
 

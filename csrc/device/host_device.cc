@@ -24,6 +24,9 @@ class HostStream final : public Stream {
     if (bytes > 0) std::memcpy(to, from, bytes);
     return {};
   }
+  Status copy_and_wait(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) override {
+    return copy(to, from, bytes, direction);
+  }
   Status fill(std::byte* to, std::uint8_t value, std::size_t bytes) override {
     if (bytes > 0) std::memset(to, value, bytes);
     return {};

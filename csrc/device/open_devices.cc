@@ -6,6 +6,8 @@
 namespace argosy::device {
 namespace {
 
+constexpr const char* kPinnedFlag = "--pinned-memory-pool-byte-size";
+
 std::string short_number(double value) {
   char text[16];
   std::snprintf(text, sizeof text, "%.1f", value);
@@ -44,7 +46,8 @@ Result<OpenDevices> open_devices(const std::vector<DevicePtr>& found, const Devi
     }
     const auto named = budget.device_bytes_of.find(properties.ordinal);
     const std::size_t bytes = named == budget.device_bytes_of.end() ? budget.device_bytes : named->second;
-    open.devices.push_back({device, Pool::make(device, MemoryKind::device, {bytes, false})});
+    const std::string flag = "--cuda-memory-pool-byte-size=" + std::to_string(properties.ordinal) + ":<bytes>";
+    open.devices.push_back({device, Pool::make(device, MemoryKind::device, {bytes, false, flag})});
   }
   if (budget.peer_access) {
     for (const OpenDevice& one : open.devices) {
@@ -57,8 +60,9 @@ Result<OpenDevices> open_devices(const std::vector<DevicePtr>& found, const Devi
   if (!open.devices.empty()) {
     // Pinned through any device, memory can be read by all of them.
     const DevicePtr& any = open.devices.front().device;
-    open.received = Pool::make(any, MemoryKind::pinned, {budget.pinned_bytes / 2, false});
-    open.batches = Pool::make(any, MemoryKind::pinned, {budget.pinned_bytes - budget.pinned_bytes / 2, false});
+    const std::size_t received = budget.pinned_bytes / 2;
+    open.received = Pool::make(any, MemoryKind::pinned, {received, false, kPinnedFlag});
+    open.batches = Pool::make(any, MemoryKind::pinned, {budget.pinned_bytes - received, false, kPinnedFlag});
   }
   return open;
 }

@@ -55,7 +55,7 @@ Memory Lease::share(std::size_t bytes) && {
 }
 
 std::shared_ptr<Pool> Pool::make(DevicePtr device, MemoryKind kind, PoolOptions options) {
-  return std::shared_ptr<Pool>(new Pool(std::move(device), kind, options));
+  return std::shared_ptr<Pool>(new Pool(std::move(device), kind, std::move(options)));
 }
 
 Pool::~Pool() {
@@ -71,7 +71,7 @@ Status Pool::exhausted(std::size_t bytes) const {
   return resource_exhausted(std::string(kind_ == MemoryKind::device ? "device" : "pinned") + " memory pool of '" +
                             device_->properties().name + "': no room for " + std::to_string(bytes) + " bytes; " +
                             std::to_string(now.used_bytes) + " of its " + std::to_string(now.limit_bytes) +
-                            " bytes are in use");
+                            " bytes are in use" + (set_by_.empty() ? "" : "; " + set_by_ + " sets the limit"));
 }
 
 Result<Block> Pool::take_block(std::size_t bytes, bool may_wait) {

@@ -10,8 +10,11 @@
 //
 // Thread: any. Leases outlive the pool's other owners, never the pool.
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/guarded.h"
 #include "base/status.h"
@@ -51,6 +54,7 @@ class Lease {
 struct PoolOptions {
   std::size_t limit_bytes = 0;  // of the blocks that are taken and those that are kept
   bool poison = false;          // for tests: who reads before writing reads nonsense
+  std::string set_by = {};      // what sets the limit, for the message that it is reached
 };
 
 class Pool : public std::enable_shared_from_this<Pool> {
@@ -66,13 +70,21 @@ class Pool : public std::enable_shared_from_this<Pool> {
 
   void trim();  // gives blocks that nobody uses back to the device
   PoolStatistics statistics() const { return cache_.lock()->statistics(); }
+
+  // Somebody did with ordinary memory what this pool is for; true: the first.
+  bool did_without() { return without_.fetch_add(1, std::memory_order_relaxed) == 0; }
+  std::uint64_t done_without() const { return without_.load(std::memory_order_relaxed); }
   MemoryKind kind() const { return kind_; }
   const DevicePtr& device() const { return device_; }
 
  private:
   friend class Lease;
   Pool(DevicePtr device, MemoryKind kind, PoolOptions options)
-      : device_(std::move(device)), kind_(kind), poison_(options.poison), cache_(options.limit_bytes) {}
+      : device_(std::move(device)),
+        kind_(kind),
+        poison_(options.poison),
+        set_by_(std::move(options.set_by)),
+        cache_(options.limit_bytes) {}
 
   Result<Block> take_block(std::size_t bytes, bool may_wait);
   Lease lease(Block block) { return Lease(shared_from_this(), std::move(block)); }
@@ -82,6 +94,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   const DevicePtr device_;
   const MemoryKind kind_;
   const bool poison_;
+  const std::string set_by_;
+  std::atomic<std::uint64_t> without_{0};  // a count; nothing else hangs on it
   mutable Guarded<BlockCache> cache_;
 };
 

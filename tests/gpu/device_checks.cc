@@ -66,6 +66,23 @@ void copies_and_back(Check& check) {
   check.expect(done.ok() && *done, "an event that was waited for is not done");
 }
 
+void ordinary_memory_is_copied_and_free_again(Check& check) {
+  Rig rig(check);
+  if (!rig.ready) return;
+  std::mt19937_64 random(2);
+  std::vector<std::byte> ordinary(kBytes);
+  std::vector<std::byte> back(kBytes);
+  for (int i = 0; i < 20; ++i) {
+    fill_random(ordinary.data(), kBytes, random);
+    const std::vector<std::byte> expected = ordinary;
+    check.expect(rig.stream->copy_and_wait(rig.first.data(), ordinary.data(), kBytes, Direction::to_device), "in");
+    std::fill(ordinary.begin(), ordinary.end(), std::byte{0});
+    check.expect(rig.stream->copy(rig.second.data(), rig.first.data(), kBytes, Direction::on_device), "on device");
+    check.expect(rig.stream->copy_and_wait(back.data(), rig.second.data(), kBytes, Direction::to_host), "out");
+    check.expect(back == expected, "bytes differ after the round trip through ordinary memory");
+  }
+}
+
 // Law: the kernel moves what its twin moves, and touches nothing beside it.
 void kernel_equals_twin(Check& check) {
   Rig rig(check);
@@ -149,6 +166,7 @@ void device_memory_is_exported(Check& check) {
 std::vector<Named> device_checks() {
   return {{"the device says what it is", says_what_it_is},
           {"copies arrive and come back", copies_and_back},
+          {"ordinary memory is copied and free again", ordinary_memory_is_copied_and_free_again},
           {"the kernel moves what its twin moves", kernel_equals_twin},
           {"streams wait for events", streams_wait_for_events},
           {"device memory is exported", device_memory_is_exported},

@@ -7,12 +7,30 @@
 #include "device/cuda/error.h"
 
 namespace argosy::device {
+namespace {
+
+// As nvidia-smi and NVML write it.
+std::string uuid_text(const cudaUUID_t& uuid) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text = "GPU-";
+  for (std::size_t i = 0; i < sizeof uuid.bytes; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+}  // namespace
 
 Result<DevicePtr> CudaDevice::make(int ordinal) {
   cudaDeviceProp found{};
   const cudaError_t error = cudaGetDeviceProperties(&found, ordinal);
   if (error != cudaSuccess) return cuda_status(error, "properties of GPU " + std::to_string(ordinal));
-  Properties properties{found.name, ordinal, found.totalGlobalMem, found.major, found.minor, found.multiProcessorCount};
+  Properties properties{found.name,           ordinal,     found.totalGlobalMem,
+                        found.major,          found.minor, found.multiProcessorCount,
+                        uuid_text(found.uuid)};
   return DevicePtr(new CudaDevice(std::move(properties)));
 }
 

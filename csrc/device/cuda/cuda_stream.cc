@@ -68,6 +68,16 @@ Status CudaStream::copy(std::byte* to, const std::byte* from, std::size_t bytes,
   return check(error, "enqueueing a copy");
 }
 
+// What cudaMemcpyAsync promises for ordinary memory depends on the direction; an event
+// behind it does not.
+Status CudaStream::copy_and_wait(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) {
+  const auto done = CudaEvent::make(ordinal_);
+  if (!done.ok()) return done.status();
+  if (auto status = copy(to, from, bytes, direction); !status.ok()) return status;
+  if (auto status = record(**done); !status.ok()) return status;
+  return (*done)->wait();
+}
+
 Status CudaStream::fill(std::byte* to, std::uint8_t value, std::size_t bytes) {
   if (bytes == 0) return {};
   cudaError_t error = cudaSetDevice(ordinal_);

@@ -36,6 +36,7 @@ class CudaStream final : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
 
   Status copy(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) override;
+  Status copy_and_wait(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) override;
   Status fill(std::byte* to, std::uint8_t value, std::size_t bytes) override;
   Status move(std::span<const Piece> pieces) override;
   Status record(Event& event) override;

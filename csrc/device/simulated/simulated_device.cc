@@ -65,6 +65,19 @@ class SimulatedStream final : public Stream {
     return {};
   }
 
+  Status copy_and_wait(std::byte* to, const std::byte* from, std::size_t bytes, Direction direction) override {
+    if (auto status = device_->trouble("copy_and_wait"); !status.ok()) return status;
+    if (bytes == 0) return {};
+    const bool leaves = direction == Direction::to_host;
+    const auto on_device = device_->range(leaves ? from : to, bytes, MemoryKind::device, "copy_and_wait");
+    if (!on_device.ok()) return on_device.status();
+    const std::size_t half = timeline_.draw(bytes);
+    enqueue_copy(to, from, half, *on_device, *on_device);
+    enqueue_copy(to + half, from + half, bytes - half, *on_device, *on_device);
+    timeline_.wait(timeline_.now(id_));
+    return {};
+  }
+
   Status fill(std::byte* to, std::uint8_t value, std::size_t bytes) override {
     if (auto status = device_->trouble("fill"); !status.ok()) return status;
     if (bytes == 0) return {};
@@ -137,7 +150,8 @@ std::shared_ptr<SimulatedDevice> SimulatedDevice::make(SimulatedOptions options)
 
 SimulatedDevice::SimulatedDevice(SimulatedOptions options)
     : options_(options), fail_one_in_(options.fail_one_in), timeline_(options.pace, options.seed) {
-  properties_ = {"simulated", options.ordinal, options.memory_bytes, 0, 0, 1};
+  properties_ = {
+      "simulated", options.ordinal, options.memory_bytes, 0, 0, 1, "GPU-simulated-" + std::to_string(options.ordinal)};
 }
 
 SimulatedDevice::~SimulatedDevice() = default;

@@ -56,6 +56,15 @@ TEST(Pool, SaysWhatIsExhaustedAndByHowMuch) {
                                "in use"));
 }
 
+TEST(Pool, NamesWhatSetsItsLimitAndCountsWhoDidWithout) {
+  const auto pool = Pool::make(SimulatedDevice::make(), MemoryKind::pinned, {kPage, false, "--some-flag"});
+  EXPECT_NE(pool->take(2 * kPage).status().message().find("0 of its 4096 bytes are in use; --some-flag sets the limit"),
+            std::string::npos);
+  EXPECT_TRUE(pool->did_without());
+  EXPECT_FALSE(pool->did_without());
+  EXPECT_EQ(pool->done_without(), 2u);
+}
+
 TEST(Pool, WaitsForAFencedBlockBeforeTheHostWritesIt) {
   Rig rig(kPage);
   auto target = rig.memory->take_for(*rig.stream, kPage);

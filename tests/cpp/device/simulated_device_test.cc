@@ -95,6 +95,25 @@ TEST(SimulatedDevice, RefusesMemoryOfTheWrongKindOrSize) {
   EXPECT_EQ(rig.first->fill(rig.host, 0, 1).code(), StatusCode::invalid_argument);
 }
 
+TEST(SimulatedDevice, CopiesOrdinaryMemoryInTheOrderOfItsStreamAndWaits) {
+  for (const Pace pace : {Pace::late, Pace::seeded, Pace::free}) {
+    Rig rig({.pace = pace});
+    std::vector<std::byte> ordinary(kBytes, std::byte{7});
+    ASSERT_TRUE(rig.first->fill(rig.there, 3, kBytes).ok());
+    ASSERT_TRUE(rig.first->record(*rig.event).ok());
+    ASSERT_TRUE(rig.second->wait(*rig.event).ok());
+    ASSERT_TRUE(rig.second->copy_and_wait(ordinary.data(), rig.there, kBytes, Direction::to_host).ok());
+    EXPECT_EQ(ordinary, std::vector<std::byte>(kBytes, std::byte{3}));
+    std::fill(ordinary.begin(), ordinary.end(), std::byte{8});
+    ASSERT_TRUE(rig.second->copy_and_wait(rig.there, ordinary.data(), kBytes, Direction::to_device).ok());
+    std::fill(ordinary.begin(), ordinary.end(), std::byte{9});  // it is free again
+    EXPECT_EQ(value(rig.there), 8);
+    EXPECT_EQ(value(rig.there + kBytes - 1), 8);
+    EXPECT_EQ(rig.second->copy_and_wait(ordinary.data(), rig.host, 1, Direction::to_host).code(),
+              StatusCode::invalid_argument);
+  }
+}
+
 TEST(SimulatedDevice, KeepsToItsMemory) {
   Rig rig({.memory_bytes = 2 * kBytes});
   EXPECT_EQ(rig.device->allocate(MemoryKind::device, kBytes + 1).status().code(), StatusCode::resource_exhausted);
