@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -105,6 +106,9 @@ class Engine {
 // What a handle tells about its model.
 const model::ModelSpec& spec_of(const ModelHandle& model);
 Status health_of(const ModelHandle& model);
+// The GPU in whose memory inputs may lie as they are, because every instance of the model
+// enqueues its work there; nothing: inputs must lie in host memory.
+std::optional<device::Place> takes_inputs_on(const ModelHandle& model);
 // The same, the model's own opinion included: `done` is called once, on any thread,
 // perhaps before this returns. Does not block.
 void ask_health(const ModelHandle& model, std::function<void(Status)> done);

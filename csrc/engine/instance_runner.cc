@@ -84,7 +84,10 @@ void InstanceRunner::run(std::promise<Status> ready) {
     if (status.ok()) {
       seat = *std::move(made);
       backend::DeviceModel* const model = device_ ? seat->instance->device_model() : nullptr;
-      if (model != nullptr) drive.emplace(*lane_, slot_.index, *seat->pipeline, *model, running_);
+      if (model != nullptr) {
+        drive.emplace(*lane_, slot_.index, *seat->pipeline, *model, running_);
+        takes_inputs_on_ = device_->device->place();
+      }
       status = warm_up(spec, [&](backend::Batch& batch) {
         if (drive) return drive->run_alone(batch);
         execute(spec, *seat->instance, pool_, lane_->clock(), batch);

@@ -32,6 +32,8 @@ class InstanceRunner {
   ~InstanceRunner() { join(); }
 
   Status wait_ready();  // made and warmed up, or why not; once
+  // After wait_ready(): the GPU whose memory its batches may bring, if it enqueues there.
+  const std::optional<device::Place>& takes_inputs_on() const { return takes_inputs_on_; }
   Status healthy();
   void ask_healthy(backend::Instance::Health done);
   void cancel_running();  // tells the requests that run now; what the backend makes of it is its own business
@@ -61,6 +63,7 @@ class InstanceRunner {
   Guarded<std::vector<std::shared_ptr<infer::Cancellation>>> running_;
   backend::Instance* lendable_ = nullptr;  // set before the lane may lend it
   std::vector<std::uint64_t> orders_;      // of the batch that runs
+  std::optional<device::Place> takes_inputs_on_;  // written before it is ready
   std::future<Status> ready_;
   std::thread thread_;
 };

@@ -15,6 +15,11 @@ Status Model::start(std::vector<Granted> granted, BytesPool& pool) {
     Status status = runner->wait_ready();
     if (first.ok()) first = std::move(status);
   }
+  if (!runners_.empty()) takes_inputs_on_ = runners_.front()->takes_inputs_on();
+  for (const auto& runner : runners_) {
+    // Nobody knows beforehand which instance will have a request.
+    if (runner->takes_inputs_on() != takes_inputs_on_) takes_inputs_on_.reset();
+  }
   return first;
 }
 

@@ -36,6 +36,8 @@ class Model {
   Status health();  // of the first unhealthy instance
   void ask_health(backend::Instance::Health done);
 
+  const std::optional<device::Place>& takes_inputs_on() const { return takes_inputs_on_; }
+
   Lane& lane() { return *lane_; }
   // Queues the request; a short batch may run before this returns.
   void submit_or_run(infer::RequestPtr request);
@@ -52,6 +54,7 @@ class Model {
   std::shared_ptr<backend::Backend> backend_;  // outlives what it loaded
   std::unique_ptr<backend::LoadedModel> loaded_;
   std::vector<std::unique_ptr<InstanceRunner>> runners_;  // fixed after start()
+  std::optional<device::Place> takes_inputs_on_;          // likewise
 };
 
 }  // namespace argosy::engine

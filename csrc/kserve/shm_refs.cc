@@ -23,9 +23,8 @@ bool of_gpu(const shm::Region& region) { return region.device() != nullptr; }
 
 }  // namespace
 
-bool RegionUse::on_gpu() const {
-  return std::any_of(inputs.begin(), inputs.end(), [](const auto& region) { return of_gpu(*region); }) ||
-         std::any_of(outputs.begin(), outputs.end(), [](const auto& output) { return of_gpu(*output.slice.region); });
+bool RegionUse::outputs_on_gpu() const {
+  return std::any_of(outputs.begin(), outputs.end(), [](const auto& one) { return of_gpu(*one.slice.region); });
 }
 
 Status RegionReference::check(std::string_view tensor) const {

@@ -32,7 +32,7 @@ struct RegionUse {
   std::vector<std::shared_ptr<const shm::Region>> inputs;
   std::vector<OutputInRegion> outputs;
 
-  bool on_gpu() const;  // any of them
+  bool outputs_on_gpu() const;  // any of them
 };
 using RegionUsePtr = std::unique_ptr<RegionUse>;  // null: none, as in nearly every request
 

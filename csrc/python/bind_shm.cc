@@ -4,9 +4,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "device/device.h"
 #include "python/bind.h"
+#include "python/runtime.h"
 #include "python/status_caster.h"
 #include "shm/regions.h"
 
@@ -39,8 +42,12 @@ py::dict to_python(const shm::RegionStatus& region) {
 void bind_shm(py::module_& m) {
   using Regions = shm::Regions;
   py::class_<Regions, std::shared_ptr<Regions>>(m, "SharedMemory", "Memory that clients have registered, by name.")
-      .def(py::init([] { return std::make_shared<Regions>(take(device::cuda_devices())); }),
-           "On the GPUs that are there, too; raises Internal when one does not answer.")
+      .def(py::init([](const Runtime& engine) {
+             std::vector<device::DevicePtr> devices;
+             for (const auto& one : engine.devices.devices) devices.push_back(one.device);
+             return std::make_shared<Regions>(std::move(devices));
+           }),
+           py::arg("engine"), "Also of the GPUs that the engine uses.")
       .def(
           "register_system",
           [](Regions& self, const std::string& name, const std::string& key, std::uint64_t offset, std::uint64_t size) {

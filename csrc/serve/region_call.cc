@@ -1,6 +1,7 @@
 #include "serve/region_call.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -65,7 +66,7 @@ struct SendJob final : shm::Courier::Job {
 
 class RegionSink final : public infer::ReplySink {
  public:
-  // `courier` is null when all regions are host memory.
+  // `courier` is null when no output goes to a GPU.
   RegionSink(std::shared_ptr<const Call> call, std::shared_ptr<shm::Courier> courier)
       : call_(std::move(call)), courier_(std::move(courier)) {}
 
@@ -80,15 +81,21 @@ class RegionSink final : public infer::ReplySink {
   const std::shared_ptr<shm::Courier> courier_;
 };
 
-// Brings the inputs that lie on GPUs to the host, then submits the request.
+// Whether a model that takes inputs on `there`, and on the host, cannot read this one.
+bool lies_elsewhere(const tensor::Tensor& input, const std::optional<device::Place>& there) {
+  return !input.data.on_host() && there != input.data.place();
+}
+
+// Brings the inputs that the model cannot read to the host, then submits the request.
 struct FetchJob final : shm::Courier::Job {
   FetchJob(engine::Engine& to, engine::ModelHandle what, infer::RequestPtr r,
            std::vector<std::shared_ptr<const shm::Region>> whose)
       : engine(to), model(std::move(what)), request(std::move(r)), regions(std::move(whose)) {}
 
   void run(shm::DeviceCopies& copies) override {
+    const auto there = engine::takes_inputs_on(model);
     for (tensor::Tensor& input : request->inputs) {
-      if (input.data.on_host()) continue;
+      if (!lies_elsewhere(input, there)) continue;
       if (auto status = fetch(input, copies); !status.ok()) {
         return std::move(request->reply)
             .finish({{status.code(), "input '" + input.name + "': " + status.message()}, {}, {}});
@@ -119,14 +126,15 @@ struct FetchJob final : shm::Courier::Job {
 
 void submit_with_regions(Services& services, const engine::ModelHandle& model, infer::RequestPtr request,
                          kserve::RegionUsePtr use) {
-  const bool on_gpu = use->on_gpu();
+  const bool to_gpu = use->outputs_on_gpu();
   std::vector<std::shared_ptr<const shm::Region>> inputs = use->inputs;
   request->reply.wrap([&](std::unique_ptr<infer::ReplySink> next) -> std::unique_ptr<infer::ReplySink> {
     auto call = std::make_shared<const Call>(Call{std::move(use), std::move(next)});
-    return std::make_unique<RegionSink>(std::move(call), on_gpu ? services.courier : nullptr);
+    return std::make_unique<RegionSink>(std::move(call), to_gpu ? services.courier : nullptr);
   });
-  const bool fetch = std::any_of(request->inputs.begin(), request->inputs.end(),
-                                 [](const tensor::Tensor& input) { return !input.data.on_host(); });
+  const bool fetch = std::any_of(
+      request->inputs.begin(), request->inputs.end(),
+      [there = engine::takes_inputs_on(model)](const tensor::Tensor& input) { return lies_elsewhere(input, there); });
   if (!fetch) return services.engine.submit(model, std::move(request), services.wakes);
   services.courier->post(std::make_unique<FetchJob>(services.engine, model, std::move(request), std::move(inputs)));
 }

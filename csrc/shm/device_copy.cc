@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "device/pool.h"
+
 namespace argosy::shm {
 
 using device::Direction;
@@ -37,10 +39,11 @@ Status DeviceCopy::to_host(std::byte* to, const std::byte* from, std::size_t byt
   return {};
 }
 
-Status DeviceCopy::to_device(std::byte* to, const std::byte* from, std::size_t bytes) {
-  for (std::size_t at = 0; at < bytes; at += kBlock) {
-    const std::size_t now = std::min(kBlock, bytes - at);
-    std::memcpy(block_, from + at, now);
+Status DeviceCopy::to_device(std::byte* to, const device::Memory& from) {
+  if (device::is_pinned(from)) return run(to, from.data(), from.size(), Direction::to_device);
+  for (std::size_t at = 0; at < from.size(); at += kBlock) {
+    const std::size_t now = std::min(kBlock, from.size() - at);
+    std::memcpy(block_, from.data() + at, now);
     if (auto status = run(to + at, block_, now, Direction::to_device); !status.ok()) return status;
   }
   return {};
@@ -70,8 +73,7 @@ Status DeviceCopies::copy(std::byte* to, device::Place to_place, const device::M
     copier = *std::move(made);
   }
   if (to_host) return copier->to_host(to, from.data(), from.size());
-  return from.on_host() ? copier->to_device(to, from.data(), from.size())
-                        : copier->on_device(to, from.data(), from.size());
+  return from.on_host() ? copier->to_device(to, from) : copier->on_device(to, from.data(), from.size());
 }
 
 }  // namespace argosy::shm

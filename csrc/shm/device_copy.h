@@ -3,8 +3,9 @@
 // DeviceCopy: a copy between host memory and a GPU that is done when the call returns.
 //
 // Host bytes go through a small pinned block, because a GPU's copy engine needs pinned
-// memory and clients' memory is not. For requests that bring or want memory of a place
-// where their model does not run; models on the GPU have a pipeline instead.
+// memory and clients' memory is not; what is pinned already goes straight. For requests
+// that bring memory of a place where their model does not run, and for outputs: those of a
+// model on a GPU come to pinned memory first, like everybody's in their batch.
 //
 // Thread: one, which it blocks.
 
@@ -27,7 +28,7 @@ class DeviceCopy {
   DeviceCopy& operator=(const DeviceCopy&) = delete;
 
   Status to_host(std::byte* to, const std::byte* from, std::size_t bytes);
-  Status to_device(std::byte* to, const std::byte* from, std::size_t bytes);
+  Status to_device(std::byte* to, const device::Memory& from);
   Status on_device(std::byte* to, const std::byte* from, std::size_t bytes);
 
  private:

@@ -108,7 +108,7 @@ class Server:
             ),
             _Loader(self.engine, self.backends),
         )
-        self._shared_memory = _core.SharedMemory() if self.options.allow_client_shm else None
+        self._shared_memory = _core.SharedMemory(self.engine) if self.options.allow_client_shm else None
         self._context = Context(
             engine=self.engine,
             repository=self.repository,

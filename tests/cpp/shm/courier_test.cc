@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <latch>
 #include <numeric>
 #include <vector>
@@ -38,6 +39,21 @@ TEST(DeviceCopies, BringBytesThereAndBack) {
     ASSERT_TRUE(copies.copy(beside, gpu->place(), {nullptr, there, kSize, gpu->place()}, gpu).ok());
     ASSERT_TRUE(copies.copy(back.data(), {}, {nullptr, beside, kSize, gpu->place()}, gpu).ok());
   }
+  EXPECT_EQ(back, bytes);
+  EXPECT_TRUE(gpu->violations().empty());
+}
+
+TEST(DeviceCopies, CopyPinnedBytesFromWhereTheyAre) {
+  constexpr std::size_t kSize = std::size_t{5} << 20;
+  const auto gpu = SimulatedDevice::make({.memory_bytes = kSize + (std::size_t{4} << 20)});
+  std::byte* const there = *gpu->allocate(MemoryKind::device, kSize);
+  std::byte* const pinned = *gpu->allocate(MemoryKind::pinned, kSize);
+  const auto bytes = pattern(kSize);
+  std::memcpy(pinned, bytes.data(), kSize);
+  std::vector<std::byte> back(kSize);
+  DeviceCopies copies;
+  ASSERT_TRUE(copies.copy(there, gpu->place(), {nullptr, pinned, kSize, Place{MemoryKind::pinned, 0}}, gpu).ok());
+  ASSERT_TRUE(copies.copy(back.data(), {}, {nullptr, there, kSize, gpu->place()}, gpu).ok());
   EXPECT_EQ(back, bytes);
   EXPECT_TRUE(gpu->violations().empty());
 }
