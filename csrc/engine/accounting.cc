@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <string>
 
 namespace argosy::engine {
@@ -19,6 +20,31 @@ void add(Duration& duration, std::uint64_t ns) {
 void add(Duration& to, const Duration& from) {
   to.count += from.count;
   to.ns += from.ns;
+}
+
+void add(ModelStatistics& all, const ModelStatistics& one) {
+  all.last_inference_ms = std::max(all.last_inference_ms, one.last_inference_ms);
+  all.inferences += one.inferences;
+  all.executions += one.executions;
+  for (const auto part :
+       {&ModelStatistics::success, &ModelStatistics::fail, &ModelStatistics::queue, &ModelStatistics::compute_input,
+        &ModelStatistics::compute_infer, &ModelStatistics::compute_output}) {
+    add(all.*part, one.*part);
+  }
+  for (const auto& [rows, batch] : one.batches) {
+    BatchStatistics& sum = all.batches[rows];
+    add(sum.compute_input, batch.compute_input);
+    add(sum.compute_infer, batch.compute_infer);
+    add(sum.compute_output, batch.compute_output);
+  }
+  for (const auto& [index, response] : one.responses) {
+    ResponseStatistics& sum = all.responses[index];
+    for (const auto part :
+         {&ResponseStatistics::compute_infer, &ResponseStatistics::compute_output, &ResponseStatistics::success,
+          &ResponseStatistics::fail, &ResponseStatistics::empty_response, &ResponseStatistics::cancel}) {
+      add(sum.*part, response.*part);
+    }
+  }
 }
 
 std::uint64_t unix_ms() {
@@ -149,40 +175,22 @@ void Accounting::observe(const Answered& answered) {
 
 ModelStatistics Accounting::statistics() {
   ModelStatistics all;
-  for (auto& guarded : shards_) {
-    auto shard = guarded.lock();
-    const ModelStatistics& one = shard->sums;
-    all.last_inference_ms = std::max(all.last_inference_ms, one.last_inference_ms);
-    all.inferences += one.inferences;
-    all.executions += one.executions;
-    for (const auto part :
-         {&ModelStatistics::success, &ModelStatistics::fail, &ModelStatistics::queue, &ModelStatistics::compute_input,
-          &ModelStatistics::compute_infer, &ModelStatistics::compute_output}) {
-      add(all.*part, one.*part);
-    }
-    for (const auto& [rows, batch] : one.batches) {
-      BatchStatistics& sum = all.batches[rows];
-      add(sum.compute_input, batch.compute_input);
-      add(sum.compute_infer, batch.compute_infer);
-      add(sum.compute_output, batch.compute_output);
-    }
-    for (const auto& [index, response] : one.responses) {
-      ResponseStatistics& sum = all.responses[index];
-      for (const auto part :
-           {&ResponseStatistics::compute_infer, &ResponseStatistics::compute_output, &ResponseStatistics::success,
-            &ResponseStatistics::fail, &ResponseStatistics::empty_response, &ResponseStatistics::cancel}) {
-        add(sum.*part, response.*part);
-      }
-    }
-  }
+  for (auto& guarded : shards_) add(all, guarded.lock()->sums);
   return all;
 }
 
-std::array<std::uint64_t, kFailureReasons> Accounting::failures() {
-  std::array<std::uint64_t, kFailureReasons> all{};
-  for (auto& guarded : shards_) {
-    auto shard = guarded.lock();
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] += shard->failures[i];
+std::vector<Accounting::Share> Accounting::shares() {
+  std::map<std::string, Share> by_gpu{{"", {}}};
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Share& share = by_gpu[gpus_[i]];
+    auto shard = shards_[i].lock();
+    add(share.sums, shard->sums);
+    for (std::size_t reason = 0; reason < kFailureReasons; ++reason) share.failures[reason] += shard->failures[reason];
+  }
+  std::vector<Share> all;
+  for (auto& [gpu, share] : by_gpu) {
+    share.gpu = gpu;
+    all.push_back(std::move(share));
   }
   return all;
 }

@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/guarded.h"
@@ -47,7 +49,10 @@ struct Histograms {
 
 class Accounting {
  public:
-  explicit Accounting(std::size_t instances) : shards_(instances + 1) {}
+  explicit Accounting(std::size_t instances) : shards_(instances + 1), gpus_(instances + 1) {}
+
+  // On which GPU an instance is, by UUID. Before there are requests.
+  void place(std::size_t instance, std::string gpu) { gpus_[instance] = std::move(gpu); }
 
   // A batch in which every request was left in place: all of it under one lock.
   // `statuses_ok[i]` belongs to requests[i].
@@ -69,7 +74,12 @@ class Accounting {
   std::size_t unassigned() const { return shards_.size() - 1; }  // the shard of no instance
 
   ModelStatistics statistics();
-  std::array<std::uint64_t, kFailureReasons> failures();
+  struct Share {
+    std::string gpu;  // empty: what ran on none, or did not run
+    ModelStatistics sums;
+    std::array<std::uint64_t, kFailureReasons> failures{};
+  };
+  std::vector<Share> shares();  // by UUID; together they are statistics()
   const Histograms& histograms() const { return histograms_; }
 
  private:
@@ -82,6 +92,7 @@ class Accounting {
   void observe(const Answered& answered);
 
   std::vector<Guarded<Shard>> shards_;
+  std::vector<std::string> gpus_;  // per shard
   Histograms histograms_;
 };
 

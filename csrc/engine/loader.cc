@@ -99,6 +99,10 @@ Result<std::unique_ptr<Model>> Loader::load(model::ModelSpec from) {
   }
 
   auto lane = std::make_shared<Lane>(spec, slots->size(), clock_, queued_bytes_, expiry_);
+  for (const auto& slot : *slots) {
+    if (slot.kind != model::InstanceKind::gpu) continue;
+    lane->accounting().place(slot.index, find(resources_.devices, slot.device)->device->properties().uuid);
+  }
   auto model = std::make_unique<Model>(lane, std::move(*backend), std::move(loaded));
   Status status = model->start(granted(*std::move(slots), resources_.devices), pool_);
   if (!status.ok()) return status;

@@ -79,6 +79,21 @@ const Family kRunning{"argosy_requests_running", Kind::gauge,
 const Family kOldest{"argosy_oldest_queued_age_seconds", Kind::gauge,
                      "Age of the request that has waited longest in the queue of this model; 0 when it is empty"};
 
+// Requests that did not reach an instance have no GPU.
+void add_counters(metrics::Page& page, const metrics::Labels& labels, const Accounting::Share& share,
+                  const ModelMetricsOptions& options) {
+  page.add(kSuccess, labels, share.sums.success.count);
+  for (std::size_t i = 0; i < share.failures.size(); ++i) {
+    auto with_reason = labels;
+    with_reason.emplace_back("reason", to_string(static_cast<FailureReason>(i)));
+    page.add(kFailure, std::move(with_reason), share.failures[i]);
+  }
+  page.add(kInferences, labels, share.sums.inferences);
+  page.add(kExecutions, labels, share.sums.executions);
+  if (!options.counter_latencies) return;
+  for (const auto& [family, part] : kDurations) page.add(family, labels, (share.sums.*part).ns / 1000);
+}
+
 }  // namespace
 
 void add_model_families(metrics::Page& page, const ModelMetricsOptions& options) {
@@ -99,18 +114,10 @@ void collect_model(metrics::Page& page, Model& model, const ModelMetricsOptions&
   metrics::Labels labels{{"model", spec.name}, {"version", std::to_string(spec.version)}};
   for (const auto& [key, value] : spec.metric_tags) labels.emplace_back("_" + key, value);
 
-  const ModelStatistics sums = lane.accounting().statistics();
-  page.add(kSuccess, labels, sums.success.count);
-  const auto failures = lane.accounting().failures();
-  for (std::size_t i = 0; i < failures.size(); ++i) {
-    auto with_reason = labels;
-    with_reason.emplace_back("reason", to_string(static_cast<FailureReason>(i)));
-    page.add(kFailure, std::move(with_reason), failures[i]);
-  }
-  page.add(kInferences, labels, sums.inferences);
-  page.add(kExecutions, labels, sums.executions);
-  if (options.counter_latencies) {
-    for (const auto& [family, part] : kDurations) page.add(family, labels, (sums.*part).ns / 1000);
+  for (const auto& share : lane.accounting().shares()) {
+    auto on_gpu = labels;
+    if (!share.gpu.empty()) on_gpu.emplace_back("gpu_uuid", share.gpu);
+    add_counters(page, on_gpu, share, options);
   }
 
   const auto waiting = lane.waiting();

@@ -1,7 +1,8 @@
 #pragma once
 
 // model_metrics: what a page of metrics says about one model version. Counters come
-// from the statistics themselves, so both always agree.
+// from the statistics themselves, so both always agree. What instances on a GPU did has
+// its UUID as a label, and series of its own.
 //
 // Thread: any.
 
