@@ -42,16 +42,21 @@ void fail_batch(backend::Batch& batch, const Status& status) {
 template <class Step>
 Status DeviceExecutor::with_room(Step step) const {
   for (;;) {
-    const Status status = step();
-    if (status.code() != StatusCode::resource_exhausted || !options_.make_room || !options_.make_room()) return status;
+    const Status status = step(HostEnd::pinned);
+    if (status.code() != StatusCode::resource_exhausted) return status;
+    const Room room = options_.make_room ? options_.make_room() : Room::none;
+    if (room == Room::later) return status;
+    if (room == Room::none) return step(HostEnd::any);
   }
 }
 
 Status DeviceExecutor::start(UnderWay& one) {
   auto parts = device_parts(*spec_, one.batch, options_.shapes);
   if (!parts.ok()) return parts.status();
-  Status status = with_room([&] {
-    auto flight = pipeline_.load(*parts);
+  one.batch.outputs.clear();
+  one.flown.clear();
+  Status status = with_room([&](HostEnd host) {
+    auto flight = pipeline_.load(*parts, host);
     if (flight.ok()) one.flight = *std::move(flight);
     return flight.status();
   });
@@ -60,7 +65,7 @@ Status DeviceExecutor::start(UnderWay& one) {
 
   FlightMemory memory([&](std::span<const std::size_t> bytes) -> Result<std::vector<std::byte*>> {
     std::vector<std::byte*> places;
-    const Status reserved = with_room([&] {
+    const Status reserved = with_room([&](HostEnd) {
       auto taken = pipeline_.reserve(*one.flight, bytes);
       if (taken.ok()) places = *std::move(taken);
       return taken.status();
@@ -78,7 +83,7 @@ Status DeviceExecutor::start(UnderWay& one) {
     leaving.push_back(std::move(one.batch.outputs[i].data));
   }
   one.batch.inputs.clear();  // their memory is the next batch's as soon as this one has computed
-  return named(*spec_, with_room([&] { return pipeline_.unload(*one.flight, leaving); }));
+  return named(*spec_, with_room([&](HostEnd host) { return pipeline_.unload(*one.flight, leaving, host); }));
 }
 
 Status DeviceExecutor::await(UnderWay& one) const {

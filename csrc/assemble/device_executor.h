@@ -26,14 +26,20 @@
 
 namespace argosy::assemble {
 
+// What came of waiting for memory.
+enum class Room : std::uint8_t {
+  made,   // another batch has given its memory back
+  none,   // there is none to wait for: ordinary memory does for pinned, and nothing for a device's
+  later,  // something else has to be done first: the batch fails, to be started over
+};
+
 class DeviceExecutor {
  public:
   struct Options {
     std::size_t depth = 3;  // >= 1
     ShapeRules shapes;
-    // Asked when a pool has no room: waits until another batch has given its memory back.
-    // False: there is none to wait for. Null: the batch fails at once.
-    std::function<bool()> make_room;
+    // Asked when a pool has no room; null: there never will be any.
+    std::function<Room()> make_room;
   };
 
   struct UnderWay {
@@ -51,6 +57,8 @@ class DeviceExecutor {
   Status start(UnderWay& one);
   // Blocks until batch.outputs lie in host memory. After a failure, likewise.
   Status await(UnderWay& one) const;
+  // Whether the device still works, after something has failed there.
+  Status responds() const { return pipeline_.responds(); }
 
   // What is finished by now: batches with one answer per request. One that could not be
   // started is among them, its failure in each answer.

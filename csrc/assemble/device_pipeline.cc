@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "assemble/output_plan.h"
+#include "base/bytes_pool.h"
+#include "base/log.h"
 
 namespace argosy::assemble {
 
@@ -47,16 +49,41 @@ Result<EventPtr> DevicePipeline::recorded(Stream& stream) {
   return event;
 }
 
+Status DevicePipeline::responds() {
+  const auto reached = recorded(*compute_);
+  return reached.ok() ? (*reached)->wait() : reached.status();
+}
+
+// Pinned memory, or ordinary memory where that will do.
+Status DevicePipeline::take_host(std::size_t bytes, HostEnd host, device::Lease& pinned, Buffer& ordinary) const {
+  auto taken = resources_.pinned->take(bytes);
+  if (taken.ok()) {
+    pinned = *std::move(taken);
+    return {};
+  }
+  if (host == HostEnd::pinned || taken.status().code() != StatusCode::resource_exhausted) return taken.status();
+  ordinary = default_pool().allocate(bytes);
+  if (!ordinary) return resource_exhausted("no host memory of " + std::to_string(bytes) + " bytes for a batch");
+  if (resources_.pinned->did_without()) {
+    log(LogLevel::warning, taken.status().message() +
+                               "; ordinary memory is used instead, which is slower. This is said once; "
+                               "argosy_pinned_memory_pool_fallbacks_total counts");
+  }
+  return {};
+}
+
 Status DevicePipeline::fill_block(Flight& flight, InputPlan& plan) {
   std::byte* const block = flight.block_.data();
+  std::byte* const staging = flight.ordinary_ ? flight.ordinary_.data() : flight.staging_.data();
   for (const auto& stage : plan.staged) {
-    std::byte* const to = flight.staging_.data() + stage.at;
+    std::byte* const to = staging + stage.at;
     if (stage.zeros > 0) std::memset(to, 0, stage.zeros);
     if (!stage.from.empty()) std::memcpy(to, stage.from.data(), stage.from.size());
   }
   for (const auto& stretch : plan.stretches) {
-    auto status = copy_in_->copy(block + stretch.at, flight.staging_.data() + stretch.staged_at, stretch.bytes,
-                                 Direction::to_device);
+    const auto copy = flight.ordinary_ ? &Stream::copy_and_wait : &Stream::copy;
+    auto status =
+        (*copy_in_.*copy)(block + stretch.at, staging + stretch.staged_at, stretch.bytes, Direction::to_device);
     if (!status.ok()) return status;
   }
   for (auto& part : plan.direct) {
@@ -79,16 +106,15 @@ Status DevicePipeline::fill_block(Flight& flight, InputPlan& plan) {
   return {};
 }
 
-Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts> inputs) {
+Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts> inputs, HostEnd host) {
   auto plan = plan_inputs(inputs, {options_.direct_bytes, resources_.device->properties().ordinal});
   if (!plan.ok()) return plan.status();
 
   // Whoever finds no room has enqueued nothing, and may come again.
   device::Lease staging;
+  Buffer ordinary;
   if (plan->staging_bytes > 0) {
-    auto taken = resources_.pinned->take(plan->staging_bytes);
-    if (!taken.ok()) return taken.status();
-    staging = *std::move(taken);
+    if (auto status = take_host(plan->staging_bytes, host, staging, ordinary); !status.ok()) return status;
   }
   device::Lease block;
   if (plan->block_bytes > 0) {
@@ -98,6 +124,7 @@ Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts>
   }
   std::unique_ptr<Flight> flight(new Flight(*this));
   flight->staging_ = std::move(staging);
+  flight->ordinary_ = std::move(ordinary);
   flight->block_ = std::move(block);
   if (auto status = fill_block(*flight, *plan); !status.ok()) return status;
   auto loaded = recorded(*copy_in_);
@@ -110,6 +137,7 @@ Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts>
     if (options_.ordering.stage_after_copy_in) flight->staging_.fence(flight->loaded_);
     flight->staging_.give_back();
   }
+  flight->ordinary_ = {};
   flight->inputs_.reserve(plan->inputs.size());
   for (const auto& place : plan->inputs) {
     // No owner: the flight's lease holds the block until unload().
@@ -138,14 +166,12 @@ Result<std::vector<std::byte*>> DevicePipeline::reserve(Flight& flight, std::spa
   return places;
 }
 
-Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outputs) {
+Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outputs, HostEnd host) {
   const auto plan = plan_outputs(outputs, {flight.reserved_.data(), flight.reserved_.size()}, options_.direct_bytes);
   flight.begins_ = plan.begins;
   // What an attempt that found no room has taken already is kept for the next.
-  if (plan.host_bytes > 0 && !flight.host_) {
-    auto host = resources_.pinned->take(plan.host_bytes);
-    if (!host.ok()) return host.status();
-    flight.host_ = *std::move(host);
+  if (plan.host_bytes > 0 && !flight.host_ && !flight.ordinary_) {
+    if (auto status = take_host(plan.host_bytes, host, flight.host_, flight.ordinary_); !status.ok()) return status;
   }
   if (plan.pack_bytes > 0 && !flight.pack_) {
     auto pack = resources_.memory->take_for(*compute_, plan.pack_bytes);
@@ -166,7 +192,10 @@ Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outp
   }
   for (const auto& copy : plan.copies) {
     const std::byte* const from = copy.from == nullptr ? flight.pack_.data() : copy.from;
-    auto status = copy_out_->copy(flight.host_.data() + copy.at, from, copy.bytes, Direction::to_host);
+    auto status =
+        flight.ordinary_
+            ? copy_out_->copy_and_wait(flight.ordinary_.data() + copy.at, from, copy.bytes, Direction::to_host)
+            : copy_out_->copy(flight.host_.data() + copy.at, from, copy.bytes, Direction::to_host);
     if (!status.ok()) return status;
   }
   auto arrived = recorded(*copy_out_);
@@ -175,9 +204,9 @@ Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outp
   return {};
 }
 
-Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs) {
+Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs, HostEnd host) {
   assert(!flight.arrived_);
-  if (auto status = copy_outputs(flight, outputs); !status.ok()) return status;
+  if (auto status = copy_outputs(flight, outputs, host); !status.ok()) return status;
   flight.sizes_.reserve(outputs.size());
   for (const Memory& output : outputs) flight.sizes_.push_back(output.size());
   const std::span<const std::byte> block(flight.block_.data(), flight.block_.size());
@@ -206,11 +235,13 @@ Result<std::vector<Memory>> DevicePipeline::collect(Flight& flight) {
   flight.returned_.clear();
   std::vector<Memory> outputs;
   outputs.reserve(flight.sizes_.size());
-  if (!flight.host_) {
+  if (!flight.host_ && !flight.ordinary_) {
     outputs.resize(flight.sizes_.size());
     return outputs;
   }
-  const Memory whole = std::move(flight.host_).share(flight.host_.size());
+  const std::size_t size = flight.ordinary_ ? flight.ordinary_.capacity() : flight.host_.size();
+  const Memory whole =
+      flight.ordinary_ ? Memory(std::move(flight.ordinary_).freeze(size)) : std::move(flight.host_).share(size);
   for (std::size_t i = 0; i < flight.sizes_.size(); ++i) {
     outputs.push_back(whole.slice(flight.begins_[i], flight.sizes_[i]));
   }

@@ -12,17 +12,20 @@
 // The three streams are ordered by events alone (ordering.h lists the rules), and only
 // collect() waits for the device. What a batch uses comes from pools and goes back to
 // them at once, fenced. A Flight that is dropped halfway waits until its memory is
-// free of enqueued work.
+// free of enqueued work. Where the pinned pool has no room and will have none, ordinary
+// memory does, and its copies are waited for: slower, counted, and said once.
 //
 // Thread: one at a time: the instance's own. Flights die before the pipeline.
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "assemble/input_plan.h"
 #include "assemble/ordering.h"
+#include "base/bytes.h"
 #include "device/device.h"
 #include "device/pool.h"
 
@@ -38,6 +41,9 @@ struct PipelineOptions {
   std::size_t direct_bytes = 64u << 10;  // see InputRules
   Ordering ordering;
 };
+
+// What a batch's host end may lie in.
+enum class HostEnd : std::uint8_t { pinned, any };
 
 class DevicePipeline;
 
@@ -58,6 +64,7 @@ class Flight {
   DevicePipeline& pipeline_;
   device::Lease block_;    // of the inputs
   device::Lease staging_;  // gone once its copy is enqueued
+  Buffer ordinary_;        // instead of staging_, then instead of host_
   device::Lease reserved_;
   device::Lease pack_;
   device::Lease host_;
@@ -78,8 +85,8 @@ class DevicePipeline {
   static Result<std::unique_ptr<DevicePipeline>> make(DeviceResources resources, PipelineOptions options = {});
 
   // resource_exhausted: a pool has no room. Also the failures of plan_inputs() and of
-  // the device. Nothing is under way after a failure.
-  Result<std::unique_ptr<Flight>> load(std::span<const InputParts> inputs);
+  // the device. Nothing is under way after a failure. With HostEnd::any it may block.
+  Result<std::unique_ptr<Flight>> load(std::span<const InputParts> inputs, HostEnd host = HostEnd::pinned);
 
   device::Stream& compute() { return *compute_; }
 
@@ -89,11 +96,14 @@ class DevicePipeline {
 
   // After the model has enqueued its work: outputs in reserved memory, inputs passed on
   // (no owner, both), or memory that `outputs` own. resource_exhausted: may be tried again.
-  Status unload(Flight& flight, std::vector<device::Memory> outputs);
+  Status unload(Flight& flight, std::vector<device::Memory> outputs, HostEnd host = HostEnd::pinned);
 
-  // Blocks until the outputs have arrived: pinned memory, in unload()'s order. Touches the
+  // Blocks until the outputs have arrived: host memory, in unload()'s order. Touches the
   // flight alone: another thread may do it, and drop the flight once this was ok.
   Result<std::vector<device::Memory>> collect(Flight& flight);
+
+  // Whether the device still does what it is told; waits for what is enqueued on compute().
+  Status responds();
 
   const device::DevicePtr& device() const { return resources_.device; }
 
@@ -103,7 +113,8 @@ class DevicePipeline {
       : resources_(std::move(resources)), options_(options) {}
 
   Status fill_block(Flight& flight, InputPlan& plan);
-  Status copy_outputs(Flight& flight, std::span<const device::Memory> outputs);
+  Status copy_outputs(Flight& flight, std::span<const device::Memory> outputs, HostEnd host);
+  Status take_host(std::size_t bytes, HostEnd host, device::Lease& pinned, Buffer& ordinary) const;
   Result<device::EventPtr> recorded(device::Stream& stream);
   void drain();
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "assemble/scatter.h"
 #include "backend/device_model.h"
 #include "engine/contained.h"
+#include "engine/halving.h"
 #include "engine/thread_name.h"
 
 namespace argosy::engine {
@@ -21,7 +23,9 @@ DeviceDrive::DeviceDrive(Lane& lane, std::size_t instance, assemble::DevicePipel
       executor_(lane.shared_spec(), pipeline, model_,
                 {.depth = settings_.depth, .shapes = {.allowed_rows = settings_.allowed_rows}, .make_room = [this] {
                    return make_room();
-                 }}) {}
+                 }}) {
+  if (settings_.depth > 1) lane_.pipelines(instance_);
+}
 
 void DeviceDrive::run_alone(backend::Batch& batch) {
   assemble::DeviceExecutor::UnderWay work{std::move(batch), nullptr, {}};
@@ -41,18 +45,25 @@ void DeviceDrive::run() {
     wait_for_place();
     auto taken = lane_.take(instance_);
     if (!taken) break;
-    take_up(*std::move(taken));
+    if (!taken->items.empty()) take_up(*std::move(taken));
   }
   state_.lock()->over = true;
   changed_.notify_all();
+  run_what_failed_until_all_is_answered();
   answering.join();
   drop_given_up();
 }
 
 // Before the queue is asked: what waits there can still be joined, cancelled and expire.
 void DeviceDrive::wait_for_place() {
-  auto state = state_.lock();
-  while (!has_place(*state)) state.wait(changed_);
+  for (;;) {
+    {
+      auto state = state_.lock();
+      while (state->again == nullptr && !has_place(*state)) state.wait(changed_);
+      if (state->again == nullptr) return;
+    }
+    run_again();
+  }
 }
 
 bool DeviceDrive::has_place(const State& state) {
@@ -60,17 +71,88 @@ bool DeviceDrive::has_place(const State& state) {
   return state.under_way < 2 || full_ <= 1 || lane_.waiting().requests >= full_;
 }
 
-bool DeviceDrive::make_room() {
+assemble::Room DeviceDrive::make_room() {
+  if (drop_given_up()) return assemble::Room::made;
+  if (in_parts_) return make_room_behind();
   auto state = state_.lock();
-  if (state->under_way == 0) return false;
+  if (state->under_way == 0) return assemble::Room::none;
   const std::uint64_t before = state->left;
-  while (state->left == before) state.wait(changed_);
-  return true;
+  while (state->left == before && state->again == nullptr) state.wait(changed_);
+  if (state->left != before) return assemble::Room::made;
+  // The oldest leaves only after this thread has run it again, which it cannot do from
+  // within the model.
+  gave_way_ = true;
+  return assemble::Room::later;
 }
 
-void DeviceDrive::drop_given_up() {
+// While the oldest is run in parts, those behind it are not answered, but can be awaited.
+assemble::Room DeviceDrive::make_room_behind() {
+  Run* next = nullptr;
+  {
+    auto state = state_.lock();
+    const auto found =
+        std::ranges::find_if(state->started, [](const auto& run) { return run->work.flight != nullptr; });
+    if (found == state->started.end()) return assemble::Room::none;
+    next = found->get();
+  }
+  if (!next->over) next->status = finish(next->work);
+  next->over = true;
+  next->work.flight.reset();
+  return assemble::Room::made;
+}
+
+// False: there was nothing.
+bool DeviceDrive::drop_given_up() {
   std::vector<std::unique_ptr<assemble::Flight>> given_up;
   state_.lock()->given_up.swap(given_up);
+  return !given_up.empty();
+}
+
+// For the answering thread, which waits.
+void DeviceDrive::run_again() {
+  Run* run = nullptr;
+  {
+    auto state = state_.lock();
+    run = state->again;
+  }
+  if (run == nullptr) return;
+  if (run_in_parts(*run)) run->status = {};
+  state_.lock()->again = nullptr;
+  changed_.notify_all();
+}
+
+void DeviceDrive::run_what_failed_until_all_is_answered() {
+  for (;;) {
+    {
+      auto state = state_.lock();
+      while (state->again == nullptr && state->under_way > 0) state.wait(changed_);
+      if (state->again == nullptr) return;
+    }
+    run_again();
+  }
+}
+
+// False: the device does not respond, and run.status stays the answer.
+bool DeviceDrive::run_in_parts(Run& run) {
+  run.work.flight.reset();  // waits for what it has enqueued
+  if (!executor_.responds().ok()) return false;
+  in_parts_ = true;
+  Status broken;
+  engine::run_in_parts(run.work.batch, [&](backend::Batch& part) {
+    if (!broken.ok()) return broken;
+    assemble::DeviceExecutor::UnderWay one{std::move(part), nullptr, {}};
+    Status status = start(one);
+    if (status.ok()) status = finish(one);
+    one.flight.reset();
+    part = std::move(one.batch);
+    if (!status.ok() && !executor_.responds().ok()) broken = status;
+    return status;
+  });
+  in_parts_ = false;
+  run.work.batch.inputs.clear();
+  run.work.batch.outputs.clear();
+  run.work.batch.output_ready = lane_.clock().now();
+  return true;
 }
 
 Status DeviceDrive::start(assemble::DeviceExecutor::UnderWay& work) {
@@ -105,8 +187,14 @@ void DeviceDrive::take_up(ModelQueue::Taken taken) {
     }
   }
   drop_given_up();
-  run->started = start(run->work);
-  if (!run->started.ok()) run->work.flight.reset();
+  run->status = start(run->work);
+  while (!run->status.ok() && std::exchange(gave_way_, false)) {
+    run->work.flight.reset();
+    run_again();
+    run->status = start(run->work);
+  }
+  gave_way_ = false;
+  run->over = !run->status.ok();  // giving its flight up would wait for those before it
   {
     auto state = state_.lock();
     state->started.push_back(std::move(run));
@@ -129,10 +217,23 @@ void DeviceDrive::answer_in_turn() {
   }
 }
 
+// By the instance's thread, wherever it is. False: nothing came of it.
+bool DeviceDrive::have_run_in_parts(Run& run) {
+  state_.lock()->again = &run;
+  changed_.notify_all();
+  lane_.interrupt(instance_);
+  auto state = state_.lock();
+  while (state->again != nullptr) state.wait(changed_);
+  return run.status.ok();
+}
+
 void DeviceDrive::answer(Run& run) {
   backend::Batch& batch = run.work.batch;
-  const Status status = run.started.ok() ? finish(run.work) : run.started;
-  if (!status.ok()) assemble::fail_batch(batch, status);
+  if (!run.over) run.status = finish(run.work);
+  const bool failed =
+      !run.status.ok() && !(Halving::helps(run.status, batch.requests.size()) && have_run_in_parts(run));
+  lane_.ended(instance_);
+  if (failed) assemble::fail_batch(batch, run.status);
   if (batch.output_ready == TimePoint{}) batch.output_ready = batch.input_ready;
   {
     auto state = state_.lock();

@@ -7,8 +7,10 @@
 // Beyond two, a batch is taken only if it is a full one: behind one that computes and one
 // that is ready, requests are better off where others can join them.
 //
-// Batches are answered in the order they were taken; one that could not be started, or
-// whose work failed, is answered in its turn with the reason, alone.
+// Batches are answered in the order they were taken. One that could not be started, or
+// whose work failed, is run again in its turn, in parts and each alone, so that only the
+// requests fail that fail alone (halving.h); those behind it keep what they have enqueued.
+// Nothing is tried again on a device that no longer responds.
 //
 // Thread: the instance's own. The model is called there and nowhere else.
 
@@ -55,7 +57,8 @@ class DeviceDrive {
 
   struct Run {
     assemble::DeviceExecutor::UnderWay work;
-    Status started;
+    Status status;      // of the start, and once it is over of all
+    bool over = false;  // nothing is to be waited for but its turn
     std::vector<std::uint64_t> orders;
     std::size_t cancellable = 0;  // so many at the front of `running`
     TimePoint free_since;
@@ -65,20 +68,26 @@ class DeviceDrive {
     std::deque<std::unique_ptr<Run>> started;
     std::size_t under_way = 0;  // not given their memory back
     std::uint64_t left = 0;     // so many have
-    bool over = false;          // nothing more is started
+    bool over = false;          // nothing more is taken
+    Run* again = nullptr;       // the oldest has failed: the instance's thread runs it in parts
     // Of work that failed: for the instance's thread to drop.
     std::vector<std::unique_ptr<assemble::Flight>> given_up;
   };
 
   void wait_for_place();
   bool has_place(const State& state);
-  bool make_room();
-  void drop_given_up();
+  assemble::Room make_room();
+  assemble::Room make_room_behind();
+  bool drop_given_up();
+  void run_again();
+  void run_what_failed_until_all_is_answered();
+  bool run_in_parts(Run& run);
   Status start(assemble::DeviceExecutor::UnderWay& work);
   Status finish(assemble::DeviceExecutor::UnderWay& work);
   void take_up(ModelQueue::Taken taken);
   void answer_in_turn();
   void answer(Run& run);
+  bool have_run_in_parts(Run& run);
 
   Lane& lane_;
   const std::size_t instance_;
@@ -87,6 +96,8 @@ class DeviceDrive {
   Running& running_;
   Stamped model_;
   assemble::DeviceExecutor executor_;
+  bool in_parts_ = false;  // the instance's thread: a batch is run in parts, and nobody answers meanwhile
+  bool gave_way_ = false;  // likewise: a batch found no room because another had to be run in parts first
   Guarded<State> state_;
   std::condition_variable changed_;
 };

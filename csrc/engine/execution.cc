@@ -1,61 +1,56 @@
 #include "engine/execution.h"
 
-#include <algorithm>
-#include <iterator>
-#include <utility>
-
 #include "assemble/gather.h"
 #include "assemble/scatter.h"
 #include "engine/contained.h"
+#include "engine/halving.h"
 
 namespace argosy::engine {
 namespace {
 
-// Whether it may be one request's fault: what lacks memory, or is going away, is not.
-bool blames_input(const Status& status) {
-  return status.code() == StatusCode::invalid_argument || status.code() == StatusCode::internal;
-}
+class Once {
+ public:
+  Once(const model::ModelSpec& spec, backend::Instance& instance, BytesPool& pool, const Clock& clock)
+      : spec_(spec), instance_(instance), pool_(pool), clock_(clock) {}
 
-// The same requests again, in two batches: one's bad values must not fail the others.
-void execute_halves(const model::ModelSpec& spec, backend::Instance& instance, BytesPool& pool, const Clock& clock,
-                    backend::Batch& batch) {
-  std::vector<infer::RequestPtr> all = std::exchange(batch.requests, {});
-  batch.answers.clear();
-  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
-  for (const auto& [from, to] : {std::pair(all.begin(), middle), std::pair(middle, all.end())}) {
-    backend::Batch half;
-    half.requests.assign(std::move_iterator(from), std::move_iterator(to));
-    execute(spec, instance, pool, clock, half);
-    std::ranges::move(half.requests, std::back_inserter(batch.requests));
-    std::ranges::move(half.answers, std::back_inserter(batch.answers));
+  // Leaves one answer for each request if it is ok, but where the instance runs pieces.
+  Status run(backend::Batch& batch, Executed& times) {
+    const bool gathered = instance_.intake() == backend::Intake::gathered;
+    Status status;
+    if (gathered) {
+      status = contained(spec_, [&] { return assemble::gather(spec_, pool_, batch); });
+    } else {
+      for (const auto& request : batch.requests) batch.rows += request->rows;
+    }
+    times.input_ready = times.output_ready = clock_.now();
+    if (!status.ok()) return status;
+    status = contained(spec_, [&] { return instance_.execute(batch); });
+    times.output_ready = batch.output_ready == TimePoint{} ? clock_.now() : batch.output_ready;
+    if (batch.input_ready != TimePoint{}) times.input_ready = batch.input_ready;
+    if (!status.ok() || !gathered) return status;
+    return contained(spec_, [&] { return assemble::scatter(spec_, batch); });
   }
-}
+
+ private:
+  const model::ModelSpec& spec_;
+  backend::Instance& instance_;
+  BytesPool& pool_;
+  const Clock& clock_;
+};
 
 }  // namespace
 
 Executed execute(const model::ModelSpec& spec, backend::Instance& instance, BytesPool& pool, const Clock& clock,
                  backend::Batch& batch) {
-  const bool gathered = instance.intake() == backend::Intake::gathered;
   const std::size_t requests = batch.requests.size();
-  Status status;
-  if (gathered) {
-    status = contained(spec, [&] { return assemble::gather(spec, pool, batch); });
-  } else {
-    for (const auto& request : batch.requests) batch.rows += request->rows;
-  }
-
-  Executed times{clock.now(), {}};
-  if (status.ok()) {
-    status = contained(spec, [&] { return instance.execute(batch); });
-    times.output_ready = batch.output_ready == TimePoint{} ? clock.now() : batch.output_ready;
-    if (batch.input_ready != TimePoint{}) times.input_ready = batch.input_ready;
-  } else {
-    times.output_ready = times.input_ready;
-  }
-
-  if (status.ok() && gathered) status = contained(spec, [&] { return assemble::scatter(spec, batch); });
-  if (gathered && requests > 1 && blames_input(status)) {
-    execute_halves(spec, instance, pool, clock, batch);
+  Once once(spec, instance, pool, clock);
+  Executed times;
+  const Status status = once.run(batch, times);
+  if (instance.intake() == backend::Intake::gathered && Halving::helps(status, requests)) {
+    run_in_parts(batch, [&](backend::Batch& part) {
+      Executed of_part;
+      return once.run(part, of_part);
+    });
     times.output_ready = clock.now();
   } else if (!status.ok()) {
     batch.answers.clear();

@@ -49,6 +49,12 @@ class Lane final : public Expirable, public infer::CancelListener, public std::e
   // Blocks. Nothing: closed and drained.
   std::optional<ModelQueue::Taken> take(std::size_t instance);
 
+  // An instance that keeps several batches under way says so, and when its oldest is over.
+  void pipelines(std::size_t instance) { queue_.pipelines(instance); }
+  void ended(std::size_t instance) { queue_.ended(instance); }
+  // take() returns without requests, now or when it is next called.
+  void interrupt(std::size_t instance) { queue_.interrupt(instance); }
+
   // Answers a batch in which every request was left in place, back to back.
   // `orders[i]` is requests[i]'s place in arrival order.
   void answer(std::size_t instance, std::span<infer::RequestPtr> requests, std::span<infer::Response> answers,

@@ -126,6 +126,11 @@ std::optional<ModelQueue::Taken> ModelQueue::take(std::size_t instance) {
         break;
       }
       if (state->closed) return std::nullopt;
+      if (std::exchange(place.interrupted, false)) {
+        if (state->policy->size() > 0) called = call_one(*state, now);
+        taken.next_deadline = state->policy->next_deadline();
+        break;
+      }
       rest(state, instance, due);
     }
   }
@@ -143,16 +148,46 @@ void ModelQueue::rest(Guarded<State>::Lock& state, std::size_t instance, std::op
     place.rest = Rest::timed;
     state->timed = instance;
     state->due = *due;
-    while (place.rest == Rest::timed && !state->closed && clock_.now() < *due) state.wait_until(signal, *due);
+    while (place.rest == Rest::timed && !state->closed && !place.interrupted && clock_.now() < *due) {
+      state.wait_until(signal, *due);
+    }
     if (place.rest == Rest::timed) state->timed.reset();
   } else {
     place.rest = Rest::asleep;
     state->asleep.push_back(instance);
-    while (place.rest == Rest::lent || (place.rest == Rest::asleep && !state->closed)) state.wait(signal);
+    while (place.rest == Rest::lent || (place.rest == Rest::asleep && !state->closed && !place.interrupted)) {
+      state.wait(signal);
+    }
     if (place.rest == Rest::asleep) std::erase(state->asleep, instance);
   }
   if (place.rest == Rest::called) --state->called;
   place.rest = Rest::busy;
+}
+
+void ModelQueue::interrupt(std::size_t instance) {
+  state_.lock()->places[instance].interrupted = true;
+  signals_[instance].notify_one();
+}
+
+void ModelQueue::ended(std::size_t instance) {
+  std::optional<std::size_t> called;
+  {
+    auto state = state_.lock();
+    const TimePoint now = clock_.now();
+    state->policy->ended(instance, now);
+    Place& place = state->places[instance];
+    if (state->policy->size() == 0) return;
+    if (place.rest == Rest::asleep && state->called == 0) {
+      // It has less to do than whoever waits for a time.
+      std::erase(state->asleep, instance);
+      place.rest = Rest::called;
+      ++state->called;
+      called = instance;
+    } else if (state->timed) {
+      called = call_one(*state, now);
+    }
+  }
+  signal(called);
 }
 
 ModelQueue::Expired ModelQueue::expire(TimePoint now) {

@@ -12,8 +12,7 @@
 // An instance that sleeps can be lent to a thread that pushes: the thread runs what it
 // brought and gives the instance back, which saves both of them a wake-up.
 //
-// Thread: any for push(), give_back(), expire(), close(), abandon(); instance threads for
-// take().
+// Thread: the instances' own for take(), lend() and pipelines(); any for the rest.
 
 #include <condition_variable>
 #include <memory>
@@ -30,7 +29,7 @@ namespace argosy::engine {
 class ModelQueue {
  public:
   struct Taken {
-    std::vector<sched::Pending> items;  // never empty
+    std::vector<sched::Pending> items;  // none: interrupted
     TimePoint when;                     // they left the queue
     TimePoint free_since;               // the instance came for work
     TimePoint next_deadline;
@@ -72,6 +71,13 @@ class ModelQueue {
   // Blocks. Nothing means: closed and drained, the instance thread may end.
   std::optional<Taken> take(std::size_t instance);
 
+  // Makes take(instance) return without items, now or when it is next called. Once.
+  void interrupt(std::size_t instance);
+
+  // As Policy says; whoever sleeps and may run something now is woken.
+  void pipelines(std::size_t instance) { state_.lock()->policy->pipelines(instance); }
+  void ended(std::size_t instance);
+
   Expired expire(TimePoint now);
 
   // No more pushes; what is queued is ripe.
@@ -88,6 +94,7 @@ class ModelQueue {
     Rest rest = Rest::busy;
     std::optional<sched::RunBatch> handed;
     bool lendable = false;
+    bool interrupted = false;
   };
   struct State {
     std::unique_ptr<sched::Policy> policy;

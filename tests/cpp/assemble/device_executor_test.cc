@@ -121,6 +121,53 @@ TEST(DeviceExecutor, RefusesStringsByName) {
             unsupported("model 'm', input 'S': BYTES tensors cannot be copied to a device"));
 }
 
+// Half of the pool is held by an answer that nobody reads; what remains is too small.
+TEST(DeviceExecutor, DoesWithOrdinaryMemoryWhereThePinnedPoolHasNoRoom) {
+  for (const Pace pace : {Pace::late, Pace::seeded, Pace::free}) {
+    Rig rig({.pace = pace}, 2 * kPage, 64 * kPage);
+    const auto held = rig.pinned->take_at_once(2 * kPage);
+    ASSERT_TRUE(held.ok());
+    SummingModel model(rig.memory, 1);
+    DeviceExecutor executor(two_inputs(8), *rig.pipeline, model, {.depth = 3, .shapes = {{1, 2, 4, 8}}});
+    std::mt19937_64 random(7);
+    std::vector<Sent> sent;
+    std::size_t answered = 0;
+    const auto check = [&](const backend::Batch& batch) {
+      for (const auto& answer : batch.answers) {
+        ASSERT_TRUE(answer.status.ok()) << answer.status.message();
+        expect_whole(sent[answered++], answer);
+        EXPECT_FALSE(device::is_pinned(answer.outputs[0].data));
+      }
+    };
+    for (std::uint64_t i = 0; i < 20; ++i) {
+      backend::Batch one;
+      sent.push_back(random_rows(random, 1 + i % 3, 1 + random() % 9000));
+      one.requests.push_back(request(rig, sent.back(), false, i));
+      for (const auto& done : executor.submit(std::move(one))) check(done);
+    }
+    while (const auto done = executor.finish_oldest()) check(*done);
+    EXPECT_EQ(answered, 20u);
+    EXPECT_EQ(rig.pinned->done_without(), 40u) << "each batch on its way in and out";
+    EXPECT_EQ(rig.device->violations(), std::vector<std::string>{});
+  }
+}
+
+TEST(DeviceExecutor, WaitsForBatchesUnderWayBeforeItDoesWithoutPinnedMemory) {
+  Rig rig({}, 64 * kPage, 64 * kPage);
+  SummingModel model(rig.memory, 1);
+  std::size_t asked = 0;
+  DeviceExecutor executor(two_inputs(8), *rig.pipeline, model, {.depth = 2, .shapes = {}, .make_room = [&] {
+                                                                  return ++asked < 3 ? Room::made : Room::none;
+                                                                }});
+  const auto held = rig.pinned->take_at_once(64 * kPage);
+  std::mt19937_64 random(1);
+  backend::Batch batch;
+  batch.requests.push_back(request(rig, random_rows(random, 1, 10), false, 0));
+  EXPECT_TRUE(executor.submit(std::move(batch)).empty());
+  EXPECT_EQ(asked, 4u) << "three times for the way in, then once for the way out";
+  EXPECT_TRUE(executor.finish_oldest()->answers[0].status.ok());
+}
+
 TEST(DeviceExecutor, NamesThePoolThatHadNoRoom) {
   Rig rig({}, 64 * kPage, kPage);
   SummingModel model(rig.memory, 1);

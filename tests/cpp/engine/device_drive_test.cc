@@ -3,7 +3,6 @@
 #include <numeric>
 #include <thread>
 
-#include "base/log.h"
 #include "device/pinned_bytes_pool.h"
 #include "engine/device_world.h"
 #include "metrics/prometheus.h"
@@ -12,36 +11,6 @@ namespace argosy::engine {
 namespace {
 
 using device::Pace;
-
-class SilentLog final : public LogSink {
- public:
-  void write(const LogRecord&) override {}
-};
-
-struct Silence {
-  Silence() { set_log_sink(std::make_shared<SilentLog>()); }
-  ~Silence() { set_log_sink(nullptr); }
-};
-
-// What a device's work waits for, so that a test decides when a batch is computed.
-class Latch {
- public:
-  void open() {
-    *state_.lock() = true;
-    changed_.notify_all();
-  }
-  // False: not opened within a time that no machine needs.
-  bool pass() {
-    auto state = state_.lock();
-    const TimePoint patience = SteadyClock().now() + 60s;
-    while (!*state && SteadyClock().now() < patience) state.wait_until(changed_, patience);
-    return *state;
-  }
-
- private:
-  Guarded<bool> state_{false};
-  std::condition_variable changed_;
-};
 
 struct DeviceDriveTest : GpuTest {
   std::shared_ptr<Outcomes> outcomes = std::make_shared<Outcomes>(256);
@@ -208,7 +177,7 @@ TEST_F(DeviceDriveTest, WaitsForTheMemoryOfOtherBatchesInsteadOfFailing) {
   // Batches of two sizes, so that none finds a block of another; two do not fit together.
   open_gpus({.device_bytes = 256u << 10});
   world->settings.depth = 4;
-  world->own_memory = false;
+  world->own_one_in = 0;
   const auto refused = [this] { return open.devices[0].memory->statistics().refused; };
   world->work = [&](std::uint64_t number) {
     const TimePoint patience = SteadyClock().now() + 60s;
@@ -273,6 +242,29 @@ TEST_F(DeviceDriveTest, InstancesOnAllGpusShareOneLoadedModel) {
   for (std::size_t i = 0; i < 100; ++i) EXPECT_TRUE(outcomes->all[i].whole);
 }
 
+TEST_F(DeviceDriveTest, WhatAGpuDidHasItsUuidAndWhatRanOnNoneHasNot) {
+  open_gpus({.count = 2});
+  auto made = gpu_spec();
+  made.batching.reset();
+  made.instances[0].gpus = {1};
+  load(made);
+  for (std::size_t i = 0; i < 3; ++i) send(i);
+  outcomes->wait_for(3);
+  submit(byte_request("abc", 2, 3, outcomes));  // two rows of unequal length: does not fit the model
+  outcomes->wait_for(4);
+  const std::string page = metrics::prometheus_text(metrics->collect());
+  const auto has = [&](const std::string& line) {
+    EXPECT_NE(page.find("\n" + line + "\n"), std::string::npos) << line << " is not in\n" << page;
+  };
+  has(R"(nv_inference_request_success{model="m",version="1"} 0)");
+  has(R"(nv_inference_request_success{model="m",version="1",gpu_uuid="GPU-1"} 3)");
+  has(R"(nv_inference_exec_count{model="m",version="1",gpu_uuid="GPU-1"} 3)");
+  has(R"(nv_inference_request_failure{model="m",version="1",reason="OTHER"} 1)");
+  has(R"(nv_inference_request_failure{model="m",version="1",gpu_uuid="GPU-1",reason="BACKEND"} 0)");
+  EXPECT_NE(page.find(R"(nv_inference_queue_duration_us{model="m",version="1",gpu_uuid="GPU-1"})"), std::string::npos);
+  EXPECT_EQ(page.find("GPU-0"), std::string::npos);
+}
+
 TEST_F(DeviceDriveTest, NamesTheGpusThereAreWhenOneIsNot) {
   const Silence silence;
   open_gpus({.count = 2});
@@ -314,7 +306,12 @@ TEST_P(DeviceDriveProperty, EveryRequestIsAnsweredOnceAndWithItsOwnBytes) {
   world->seed = seed;
   world->settings.depth = 1 + seed % 4;
   if (seed % 3 == 0) world->settings.allowed_rows = {1, 2, 4, 8};
-  world->fail_one_in = seed % 2 == 0 ? 20 : 0;
+  world->fail_one_in = seed % 4 == 0 ? 20 : 0;
+  const auto bad = [](std::size_t number) { return number % 13 == 5; };
+  world->refuse = [&](const backend::Batch& batch) {
+    const bool any = std::ranges::any_of(batch.requests, [&](const auto& one) { return bad(std::stoul(one->id)); });
+    return any ? invalid_argument("bad") : Status();
+  };
   constexpr Pace kPaces[] = {Pace::late, Pace::seeded, Pace::free};
   open_gpus({.pace = kPaces[seed % 3], .device_bytes = seed % 4 == 3 ? std::size_t{512} << 10 : std::size_t{8} << 20});
   const bool ordered = seed % 5 == 0;
@@ -357,11 +354,19 @@ TEST_P(DeviceDriveProperty, EveryRequestIsAnsweredOnceAndWithItsOwnBytes) {
   engine->stop(clock.now() + 60s);
   simulated->set_fail_one_in(0);
 
+  const bool something_else_fails = trouble || world->fail_one_in > 0;
   std::size_t good = 0;
-  for (const Outcome& one : outcomes->all) {
+  for (std::size_t i = 0; i < outcomes->all.size(); ++i) {
+    const Outcome& one = outcomes->all[i];
     ASSERT_EQ(one.times, 1);
     ASSERT_EQ(one.status.ok(), one.whole) << one.status.message();
     good += one.whole;
+    if (bad(i)) {
+      EXPECT_FALSE(one.whole);
+    } else if (!something_else_fails) {
+      EXPECT_NE(one.status.code(), StatusCode::invalid_argument) << "it fails for another's fault";
+      EXPECT_NE(one.status.code(), StatusCode::internal) << one.status.message();
+    }
   }
   EXPECT_EQ(engine->in_flight(), 0u);
   EXPECT_EQ(world->alive, 0u);

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "backend/device_model.h"
+#include "base/log.h"
 #include "device/simulated/simulated_device.h"
 #include "engine/engine_fixture.h"
 
@@ -18,21 +19,57 @@ inline std::byte changed(std::byte value) { return value ^ std::byte{0x5A}; }
 struct GpuWorld {
   backend::DeviceSettings settings;
   unsigned seed = 1;
-  bool own_memory = true;                   // half of the outputs lie in memory the model takes itself
+  std::uint32_t own_one_in = 2;             // outputs that lie in memory the model takes itself; 0: none
   std::uint32_t fail_one_in = 0;            // enqueue() fails, or throws
   std::function<void(std::uint64_t)> work;  // runs as part of a batch's computation, given its number; null: nothing
+  std::function<Status(const backend::Batch&)> refuse;  // before anything is enqueued; null: never
+  std::function<void()> before_wait;                    // of a HostGpu's events; null: nothing
 
   std::atomic<std::uint64_t> loads{0}, instances{0}, alive{0}, enqueued{0}, computed{0};
   std::atomic<std::uint64_t> overlapping{0};  // batches enqueued before the one before was computed
   std::atomic<std::uint64_t> executed{0};
+  std::atomic<std::uint64_t> tried{0};  // calls of enqueue()
+  std::atomic<int> weary{0};            // so many events that a HostGpu makes next fail when they are waited for
+};
+
+class SilentLog final : public LogSink {
+ public:
+  void write(const LogRecord&) override {}
+};
+
+struct Silence {
+  Silence() { set_log_sink(std::make_shared<SilentLog>()); }
+  ~Silence() { set_log_sink(nullptr); }
+};
+
+// What a device's work waits for, so that a test decides when a batch is computed.
+class Latch {
+ public:
+  void open() {
+    *state_.lock() = true;
+    changed_.notify_all();
+  }
+  // False: not opened within a time that no machine needs.
+  bool pass() {
+    auto state = state_.lock();
+    const TimePoint patience = SteadyClock().now() + 60s;
+    while (!*state && SteadyClock().now() < patience) state.wait_until(changed_, patience);
+    return *state;
+  }
+
+ private:
+  Guarded<bool> state_{false};
+  std::condition_variable changed_;
 };
 
 // The processor as GPU number `ordinal`: a stream does at once what it is told. Simulated
 // devices cannot read each other's pinned memory; these can. The first wait for one event in `fail_wait` fails.
 class HostGpu final : public device::Device {
  public:
-  HostGpu(int ordinal, unsigned fail_wait) : properties_(host_->properties()), fail_wait_(fail_wait) {
+  HostGpu(int ordinal, unsigned fail_wait, std::shared_ptr<GpuWorld> world)
+      : properties_(host_->properties()), fail_wait_(fail_wait), world_(std::move(world)) {
     properties_.ordinal = ordinal;
+    properties_.uuid = "GPU-" + std::to_string(ordinal);
   }
   const device::Properties& properties() const override { return properties_; }
   Status make_current() override { return {}; }
@@ -46,20 +83,26 @@ class HostGpu final : public device::Device {
   Result<device::EventPtr> make_event() override {
     class Tired final : public device::Event {
      public:
-      explicit Tired(bool fails) : fails_(fails) {}
+      Tired(bool fails, std::shared_ptr<GpuWorld> world) : world_(std::move(world)), fails_(fails) {}
       Result<bool> done() const override { return true; }
-      Status wait() const override { return fails_.exchange(false) ? internal_error("the device is tired") : Status(); }
+      Status wait() const override {
+        if (world_->before_wait) world_->before_wait();
+        return fails_.exchange(false) ? internal_error("the device is tired") : Status();
+      }
 
      private:
+      const std::shared_ptr<GpuWorld> world_;
       mutable std::atomic<bool> fails_;  // once
     };
-    return device::EventPtr(std::make_shared<Tired>(fail_wait_ > 0 && ++events_ % fail_wait_ == 0));
+    const bool weary = world_->weary > 0 && world_->weary-- > 0;
+    return device::EventPtr(std::make_shared<Tired>(weary || (fail_wait_ > 0 && ++events_ % fail_wait_ == 0), world_));
   }
 
  private:
   const device::DevicePtr host_ = device::host_device();
   device::Properties properties_;
   const unsigned fail_wait_;
+  const std::shared_ptr<GpuWorld> world_;
   std::atomic<unsigned> events_{0};
 };
 
@@ -96,6 +139,10 @@ class GpuBackend final : public backend::Backend {
     }
 
     Status enqueue(device::Stream& stream, backend::Batch& batch, backend::OutputMemory& memory) override {
+      ++world_->tried;
+      if (world_->refuse) {
+        if (auto status = world_->refuse(batch); !status.ok()) return status;
+      }
       if (world_->fail_one_in > 0) {
         const auto roll = dice_() % world_->fail_one_in;
         if (roll == 0) return internal_error("dice");
@@ -106,7 +153,7 @@ class GpuBackend final : public backend::Backend {
       EXPECT_EQ(from.shape[0], static_cast<std::int64_t>(batch.run_rows));
       batch.outputs = {{"OUTPUT0", from.dtype, from.shape, {}}};
       std::byte* to = nullptr;
-      if (!world_->own_memory || dice_() % 2 == 0) {
+      if (world_->own_one_in == 0 || dice_() % world_->own_one_in != 0) {
         auto places = memory.reserve({&bytes, 1});
         if (!places.ok()) return places.status();
         to = places->front();
@@ -188,15 +235,16 @@ struct GpuTest : EngineTest {
     std::size_t pinned_bytes = 8u << 20;
     std::size_t device_bytes = 4u << 20;
     unsigned fail_wait = 0;
+    bool host = false;  // the processor stands for it, not a simulated device
   };
   void open_gpus(Size size) {
     std::vector<device::DevicePtr> found;
-    if (size.count == 1 && size.fail_wait == 0) {
+    if (size.count == 1 && size.fail_wait == 0 && !size.host) {
       simulated = device::SimulatedDevice::make({.pace = size.pace, .seed = world->seed});
       found.push_back(simulated);
     } else {
       for (int ordinal = 0; ordinal < size.count; ++ordinal) {
-        found.push_back(std::make_shared<HostGpu>(ordinal, size.fail_wait));
+        found.push_back(std::make_shared<HostGpu>(ordinal, size.fail_wait, world));
       }
     }
     auto opened = device::open_devices(

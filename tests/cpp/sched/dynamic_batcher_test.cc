@@ -251,5 +251,25 @@ TEST(DynamicBatcher, OrderCountsAcceptedRequestsFromZero) {
   EXPECT_EQ(std::get<RunBatch>(batcher.next(0, at(0us))).items[0].order, 2u);
 }
 
+TEST(DynamicBatcher, AnInstanceWithABatchUnderWayIsHeldUntilThatIsOverOrAShareIsThere) {
+  DynamicBatcher batcher(batching_model(64), 1);
+  batcher.pipelines(0);
+  const auto push = [&](int count, TimePoint now) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(batcher.push(request("r"), now).ok());
+  };
+  push(16, at(0us));
+  EXPECT_EQ(ids(batcher.next(0, at(0us))).size(), 16u);
+  batcher.ended(0, at(10ms));
+  push(16, at(10ms));
+  EXPECT_EQ(ids(batcher.next(0, at(10ms))).size(), 16u);
+  push(1, at(10ms + 100us));
+  EXPECT_TRUE(std::holds_alternative<WaitUntil>(batcher.next(0, at(10ms + 100us))));
+  batcher.ended(0, at(20ms));
+  EXPECT_EQ(ids(batcher.next(0, at(22ms))).size(), 1u);
+  push(1, at(23ms));
+  push(63, at(23ms));
+  EXPECT_EQ(ids(batcher.next(0, at(23ms))).size(), 64u);
+}
+
 }  // namespace
 }  // namespace argosy::sched
