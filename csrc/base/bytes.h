@@ -58,6 +58,11 @@ class Buffer {
   std::byte* data() { return data_; }
   std::size_t capacity() const { return capacity_; }
   explicit operator bool() const { return data_ != nullptr; }
+  // The same memory without its first `offset` bytes.
+  Buffer from(std::size_t offset) && {
+    assert(offset <= capacity_);
+    return {std::move(owner_), data_ + offset, capacity_ - offset};
+  }
   std::span<std::byte> span() { return {data_, capacity_}; }
 
   Bytes freeze(std::size_t size) && {
@@ -68,6 +73,15 @@ class Buffer {
   Bytes written(std::size_t offset, std::size_t size) const {
     assert(offset <= capacity_ && size <= capacity_ - offset);
     return {owner_, data_ + offset, size};
+  }
+  // What lies behind the first `offset` bytes, kept alive by itself.
+  Buffer from(std::size_t offset) const& {
+    assert(offset <= capacity_);
+    return {owner_, data_ + offset, capacity_ - offset};
+  }
+  Buffer first(std::size_t size) const {
+    assert(size <= capacity_);
+    return {owner_, data_, size};
   }
 
  private:

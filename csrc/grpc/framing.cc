@@ -31,7 +31,7 @@ std::optional<Message> MessageReader::complete(Bytes bytes) {
   return message;
 }
 
-Result<std::optional<Message>> MessageReader::next(Bytes& data, BytesPool& pool) {
+Result<std::optional<Message>> MessageReader::next(Bytes& data, BytesPool& pool, MessageRoom* rooms) {
   if (prefix_read_ < kPrefixBytes) {
     const std::size_t part = std::min(kPrefixBytes - prefix_read_, data.size());
     if (part > 0) std::memcpy(prefix_.data() + prefix_read_, data.data(), part);
@@ -56,11 +56,13 @@ Result<std::optional<Message>> MessageReader::next(Bytes& data, BytesPool& pool)
       return complete(std::move(whole));
     }
     if (data.empty()) return std::optional<Message>{};
-    buffer_ = pool.allocate(length_);
+    if (rooms != nullptr && prefix_[0] == std::byte{0}) buffer_ = rooms->room(length_, data.span());
+    if (!buffer_) buffer_ = pool.allocate(length_);
     if (!buffer_) return resource_exhausted("no memory for a message of " + std::to_string(length_) + " bytes");
   }
   const std::size_t part = std::min(length_ - gathered_, data.size());
-  copy_into(buffer_.data() + gathered_, data.span().first(part));
+  std::byte* const to = buffer_.data() + gathered_;
+  if (data.data() != to) copy_into(to, data.span().first(part));
   gathered_ += part;
   data = data.from(part);
   if (gathered_ < length_) return std::optional<Message>{};

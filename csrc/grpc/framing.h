@@ -4,8 +4,10 @@
 // length bytes, the message).
 //
 // A message that lies inside one slice stays a slice of it. Any other is gathered into
-// one buffer of its full length, so its bytes are copied at most once. No message is
-// longer than `max_bytes`, and nothing is reserved before its length is known to fit.
+// one buffer of its full length; who reads may say where, once the first bytes tell what
+// the message is. Bytes that were received in unfilled() are there already, others are
+// copied once. No message is longer than `max_bytes`, and nothing is reserved before its
+// length is known to fit.
 //
 // It decompresses nothing: a message says whether it is compressed, and how is the
 // caller's affair.
@@ -16,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/bytes_pool.h"
@@ -31,13 +34,26 @@ struct Message {
   bool compressed = false;
 };
 
+// A better place for messages that come in parts.
+class MessageRoom {
+ public:
+  virtual ~MessageRoom() = default;
+  // For an uncompressed message of `length` bytes that begins with `begin`. Empty: any.
+  virtual Buffer room(std::size_t length, std::span<const std::byte> begin) = 0;
+};
+
 class MessageReader {
  public:
   explicit MessageReader(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
   // Takes bytes off the front of `data` until it is empty or a message is complete;
   // call again with the rest. No message and ok: more is needed. A failure is final.
-  Result<std::optional<Message>> next(Bytes& data, BytesPool& pool);
+  // `rooms`, where given, is asked before `pool`.
+  Result<std::optional<Message>> next(Bytes& data, BytesPool& pool, MessageRoom* rooms = nullptr);
+
+  // The part of a message's buffer that is still to be filled, kept alive by itself;
+  // empty outside of a message. The next bytes may be received there.
+  Buffer unfilled() const { return buffer_ ? buffer_.first(length_).from(gathered_) : Buffer(); }
 
   // Whether the stream may end here: not inside a message.
   bool between_messages() const { return prefix_read_ == 0; }

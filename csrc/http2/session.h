@@ -5,7 +5,8 @@
 //
 // Sans-I/O: it owns no socket, clock or thread, and it knows nothing of gRPC. Payload
 // passes through uncopied: received DATA arrives as slices of the bytes given to
-// receive(), and pull() hands written slices back between small frame heads.
+// receive(), and pull() hands written slices back between small frame heads. input()
+// and unfilled() say where payload should be received in the first place: see Landing.
 //
 // Windows open only as consume() is called, so a slow application slows its client.
 //
@@ -21,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/bytes_pool.h"
+#include "http2/frame_walk.h"
 
 namespace argosy::http2 {
 
@@ -64,8 +66,11 @@ class StreamEvents {
   // what came after that was not shown.
   virtual void on_head(bool too_large) = 0;
   virtual void on_data(Bytes data) = 0;  // counts against the windows until consume()
-  virtual void on_end() = 0;             // the client has said all it will
-  virtual void on_drained() = 0;         // unsent() fell to Session::kDrained or below
+  // Where the bytes of the next on_data() should lie, as many as it has capacity for, so
+  // that nobody need copy them. Until then anything may be written there. Empty: anywhere.
+  virtual Buffer unfilled() { return {}; }
+  virtual void on_end() = 0;      // the client has said all it will
+  virtual void on_drained() = 0;  // unsent() fell to Session::kDrained or below
   virtual void on_close(ErrorCode code) = 0;
 
  protected:
@@ -95,6 +100,9 @@ class Session {
 
   // False: the connection is beyond repair; send what pull() still has, then close.
   [[nodiscard]] bool receive(Bytes bytes);
+
+  const FrameWalk& input() const;      // where in its frames what was received ends
+  Buffer unfilled(StreamId id) const;  // a stream that is gone has none
 
   // Appends what should go to the socket now to `out` and returns how many bytes that
   // is: whole frames, until `budget` is passed or nothing is left.

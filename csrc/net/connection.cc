@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kReadPerRound = 1u << 20;  // then others have their turn
 constexpr std::size_t kPiecesPerWrite = 64;
+constexpr std::size_t kPiecesPerRead = 130;
 constexpr std::size_t kSmallBuffer = 8u << 10;
 
 }  // namespace
@@ -139,10 +140,10 @@ void Connection::shake_hands(const IoToken& io) {
   }
 }
 
-Moved Connection::receive(std::span<std::byte> into) {
-  if (tls_) return tls_->read(into);
+template <class Call>
+Moved Connection::received(Call call) {
   for (;;) {
-    const ssize_t count = ::recv(socket_.get(), into.data(), into.size(), 0);
+    const ssize_t count = call();
     if (count > 0) return {Progress::done, static_cast<std::size_t>(count)};
     if (count == 0) return {Progress::end, 0};
     if (errno == EINTR) continue;
@@ -150,6 +151,26 @@ Moved Connection::receive(std::span<std::byte> into) {
     error_ = errno;
     return {Progress::failed, 0};
   }
+}
+
+Moved Connection::receive(std::span<std::byte> into) {
+  if (tls_) return tls_->read(into);
+  return received([&] { return ::recv(socket_.get(), into.data(), into.size(), 0); });
+}
+
+// `room`: the size of all places that were offered to the socket.
+Moved Connection::receive(std::span<std::byte> into, std::span<const std::span<std::byte>> further, std::size_t& room) {
+  room = into.size();
+  // TLS gives one record at a time, hardly ever more than the first place takes.
+  if (tls_ || further.empty()) return receive(into);
+  std::array<iovec, kPiecesPerRead> pieces;
+  pieces[0] = {into.data(), into.size()};
+  std::size_t count = 1;
+  for (std::size_t i = 0; i < further.size() && count < pieces.size(); ++i, ++count) {
+    pieces[count] = {further[i].data(), further[i].size()};
+    room += further[i].size();
+  }
+  return received([&] { return ::readv(socket_.get(), pieces.data(), static_cast<int>(count)); });
 }
 
 void Connection::read_some(const IoToken& io) {
@@ -164,11 +185,12 @@ void Connection::read_some(const IoToken& io) {
       handler_full_ = true;
       return;
     }
-    const Moved moved = receive(into);
+    std::size_t room = 0;
+    const Moved moved = receive(into, handler_->further_buffers(io), room);
     switch (moved.progress) {
       case Progress::done:
         // A short read has emptied the socket, and the next byte is a new edge.
-        if (!tls_ && moved.bytes < into.size() && !hung_up_) readable_ = false;
+        if (!tls_ && moved.bytes < room && !hung_up_) readable_ = false;
         budget -= std::min(budget, moved.bytes);
         handler_->on_read(io, moved.bytes);
         break;

@@ -39,7 +39,9 @@ class ConnectionHandler {
   virtual void on_open(const IoToken&) {}
   // Where the next bytes go. Empty: do not read until resume_reading().
   virtual std::span<std::byte> read_buffer(const IoToken& io) = 0;
-  // The first `count` bytes of that buffer have been filled.
+  // More places, to be filled in this order once that one is full. Valid until on_read().
+  virtual std::span<const std::span<std::byte>> further_buffers(const IoToken&) { return {}; }
+  // The first `count` bytes of all these have been filled.
   virtual void on_read(const IoToken& io, std::size_t count) = 0;
   // The peer will send nothing more; it may still read. Nothing is read from now on.
   virtual void on_read_end(const IoToken& io) = 0;
@@ -120,6 +122,9 @@ class Connection final : private ReadyHandler, private RoundEnd {
   void end_our_side(const IoToken& io);
   void ask_round_end(const IoToken& io);
   Moved receive(std::span<std::byte> into);
+  template <class Call>
+  Moved received(Call call);  // what recv or readv says
+  Moved receive(std::span<std::byte> into, std::span<const std::span<std::byte>> further, std::size_t& room);
   std::string fault() const;
 
   EventLoop& loop_;

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <utility>
 
+#include "http2/landing.h"
 #include "serve/grpc_stream.h"
 
 namespace argosy::serve {
@@ -20,6 +21,8 @@ struct ReadBlock {
   Buffer block;
   std::size_t used = 0;
   const BytesPool* pool = nullptr;
+  http2::Landing landing;
+  std::span<const http2::Landing::Place> places;  // of the read under way
 };
 thread_local ReadBlock reading;
 
@@ -69,25 +72,33 @@ std::span<std::byte> GrpcConnection::read_buffer(const net::IoToken& io) {
   const std::size_t wanted = full_reads_ ? kLargeReadBlock : kReadBlock;
   const bool large_enough = reading.block && (!full_reads_ || reading.block.capacity() >= wanted);
   if (reading.pool != &pool() || !large_enough || reading.block.capacity() - reading.used < kLeastRead) {
-    reading = {};
     reading.block = pool().allocate(wanted);
+    reading.used = 0;
     reading.pool = &pool();
     if (!reading.block) {
       connection_.close(io, resource_exhausted("no memory to read into"));
       return {};
     }
   }
-  return reading.block.span().subspan(reading.used);
+  reading.places = reading.landing.plan(*session_, reading.block.span().subspan(reading.used));
+  return reading.places.front();
+}
+
+std::span<const std::span<std::byte>> GrpcConnection::further_buffers(const net::IoToken&) {
+  return reading.places.subspan(1);
 }
 
 void GrpcConnection::on_read(const net::IoToken& io, std::size_t count) {
   now_ = connection_.loop().now(io);
-  full_reads_ = reading.used + count == reading.block.capacity() && count >= kReadBlock / 2;
-  Bytes bytes = reading.block.written(reading.used, count);
-  reading.used += count;
   lifetime_.on_received(now_);
   lifetime_.on_streams(session_->open_streams(), now_);
-  if (!session_->receive(std::move(bytes))) session_->terminate(http2::ErrorCode::protocol_error, "not HTTP/2");
+  const Buffer rest = reading.block.from(reading.used);
+  const auto landed = reading.landing.receive(*session_, count, rest, pool());
+  if (reading.landing.offers_rest()) {
+    full_reads_ = landed.rest_used == rest.capacity() && landed.rest_used >= kReadBlock / 2;
+  }
+  reading.used += landed.rest_used;
+  if (!landed.alive) session_->terminate(http2::ErrorCode::protocol_error, "not HTTP/2");
   connection_.ask_flush(io);
 }
 

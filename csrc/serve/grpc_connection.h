@@ -3,8 +3,9 @@
 // GrpcConnection: one HTTP/2 connection's life: bytes between the socket and the
 // session, the keep-alive rules, and its streams until the last one is answered.
 //
-// What a call means is GrpcStream's. Frames are made once per round of the loop, when
-// all answers of that round are known, and only as far as the socket's queue allows.
+// What a call means is GrpcStream's. Large messages are received where they belong
+// (http2::Landing). Frames are made once per round of the loop, when all answers of that
+// round are known, and only as far as the socket's queue allows.
 //
 // Thread: its loop's.
 
@@ -32,6 +33,7 @@ class GrpcConnection final : public net::ConnectionHandler, private http2::Sessi
   ~GrpcConnection() override;
 
   std::span<std::byte> read_buffer(const net::IoToken& io) override;
+  std::span<const std::span<std::byte>> further_buffers(const net::IoToken& io) override;
   void on_open(const net::IoToken& io) override;
   void on_read(const net::IoToken& io, std::size_t count) override;
   void on_read_end(const net::IoToken& io) override;

@@ -129,6 +129,11 @@ void GrpcStream::on_data(Bytes data) {
   }
 }
 
+Buffer GrpcStream::unfilled() {
+  // Data that waits is not read in its turn, so what comes next has no place yet.
+  return ended_out_ || throttled() || !held_.empty() ? Buffer() : reader_.unfilled();
+}
+
 void GrpcStream::read(Bytes data) {
   while (!data.empty()) {
     if (!ended_out_ && throttled()) {

@@ -56,6 +56,7 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
   void on_header(std::string_view name, std::string_view value) override;
   void on_head(bool too_large) override;
   void on_data(Bytes data) override;
+  Buffer unfilled() override;
   void on_end() override;
   void on_drained() override;
   void on_close(http2::ErrorCode code) override;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -73,6 +74,88 @@ TEST(MessageReader, ALargeMessageIsGatheredIntoOneBuffer) {
     }
   }
   EXPECT_EQ(pool.sizes, std::vector<std::size_t>{3'000'000});
+}
+
+struct CountingRoom final : MessageRoom {
+  Buffer room(std::size_t length, std::span<const std::byte> begin) override {
+    asked.emplace_back(length, begin.size());
+    return full ? Buffer{} : Buffer(nullptr, memory.data() + 3, memory.size() - 3);
+  }
+  std::vector<std::pair<std::size_t, std::size_t>> asked;
+  std::vector<std::byte> memory = std::vector<std::byte>(200);
+  bool full = false;
+};
+
+TEST(MessageReader, AMessageInPartsIsGatheredWhereItsReaderSays) {
+  MessageReader reader(1000);
+  CountingPool pool;
+  CountingRoom rooms;
+  const std::string text(100, 'm');
+  const Bytes all = Bytes::copy_of(framed("whole") + framed(text));
+  Bytes data = all.slice(0, 30);
+  auto next = reader.next(data, pool, &rooms);
+  ASSERT_TRUE(next.ok() && *next);
+  EXPECT_TRUE(rooms.asked.empty());
+  EXPECT_FALSE(*reader.next(data, pool, &rooms));
+  data = all.from(30);
+  next = reader.next(data, pool, &rooms);
+  ASSERT_TRUE(next.ok() && *next);
+  EXPECT_EQ((*next)->bytes.view(), text);
+  EXPECT_EQ((*next)->bytes.data(), rooms.memory.data() + 3);
+  EXPECT_EQ(rooms.asked, (std::vector<std::pair<std::size_t, std::size_t>>{{100, 15}}));
+  EXPECT_TRUE(pool.sizes.empty());
+}
+
+TEST(MessageReader, ThePoolServesWhatHasNoBetterPlace) {
+  const std::string text(100, 'm');
+  for (const bool compressed : {false, true}) {
+    MessageReader reader(1000);
+    CountingPool pool;
+    CountingRoom rooms;
+    rooms.full = true;
+    const Bytes all = Bytes::copy_of(framed(text, compressed));
+    for (const Bytes& piece : {all.slice(0, 50), all.from(50)}) {
+      Bytes data = piece;
+      ASSERT_TRUE(reader.next(data, pool, &rooms).ok());
+    }
+    EXPECT_EQ(pool.sizes, std::vector<std::size_t>{100});
+    EXPECT_EQ(rooms.asked.size(), compressed ? 0u : 1u);  // compressed bytes say nothing
+  }
+}
+
+TEST(MessageReader, BytesReceivedInTheirPlaceAreThere) {
+  MessageReader reader(1'000'000);
+  const std::string text = std::string(200'000, 'a') + std::string(100'000, 'b');
+  const std::string all = framed(text);
+  EXPECT_FALSE(reader.unfilled());
+  Bytes data = Bytes::copy_of(all.substr(0, 3));
+  ASSERT_TRUE(reader.next(data, default_pool()).ok());
+  EXPECT_FALSE(reader.unfilled());  // the length is not known
+  data = Bytes::copy_of(all.substr(3, 50'000));
+  ASSERT_TRUE(reader.next(data, default_pool()).ok());
+  std::size_t sent = 50'003;
+  const std::byte* const begin = reader.unfilled().data() - (sent - kPrefixBytes);
+  for (const std::size_t part : {1u, 70'000u, 30'000u}) {
+    Buffer to = reader.unfilled();
+    ASSERT_EQ(to.capacity(), all.size() - sent);
+    std::memset(to.data(), '?', to.capacity());  // nothing there is read before it is given
+    std::memcpy(to.data(), all.data() + sent, part);
+    data = to.written(0, part);
+    auto next = reader.next(data, default_pool());
+    ASSERT_TRUE(next.ok() && !*next && data.empty());
+    sent += part;
+  }
+  data = Bytes::copy_of(all.substr(sent, 1000));  // from elsewhere: copied
+  ASSERT_TRUE(reader.next(data, default_pool()).ok());
+  sent += 1000;
+  Buffer to = reader.unfilled();
+  std::memcpy(to.data(), all.data() + sent, to.capacity());
+  data = to.written(0, to.capacity());
+  auto next = reader.next(data, default_pool());
+  ASSERT_TRUE(next.ok() && *next);
+  EXPECT_TRUE((*next)->bytes.view() == text);
+  EXPECT_EQ((*next)->bytes.data(), begin);
+  EXPECT_FALSE(reader.unfilled());  // it may be read elsewhere by now
 }
 
 TEST(MessageReader, AnEmptyMessageIsAMessage) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,6 +57,103 @@ TEST(GrpcConnection, LargeTensorsPassBothWays) {
   const auto& heard = client.call(kModelInfer, infer_request("m", large));
   EXPECT_EQ(status_of(heard), "0") << message_of(heard);
   EXPECT_TRUE(output_of(heard) == large);
+}
+
+std::string noise(std::size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  std::string text(size, '\0');
+  for (char& c : text) c = static_cast<char>(random());
+  return text;
+}
+
+std::string framed(const std::string& message, bool compressed = false) {
+  const auto prefix = grpc::message_prefix(message.size(), compressed);
+  return std::string(reinterpret_cast<const char*>(prefix.data()), prefix.size()) + message;
+}
+
+// Streams take turns in the middle of their messages; some never end them.
+TEST(GrpcConnection, LargeMessagesThatMixOnTheWayArriveWhole) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    GrpcServer server;
+    server.load("m", "identity");
+    GrpcClient client(server, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 8 << 20}});
+    struct Sent {
+      std::int32_t id;
+      std::string data, bytes;
+      bool given_up;
+    };
+    std::vector<Sent> calls;
+    for (unsigned i = 0; i < 5; ++i) {
+      std::string data = noise(50'000 + random() % 700'000, seed * 10 + i);
+      std::string bytes = framed(infer_request("m", data));
+      calls.push_back({client.start(kModelInfer), std::move(data), std::move(bytes), i == 4});
+    }
+    // All but the last bytes first: nothing is answered while this client only writes.
+    for (bool more = true; more;) {
+      more = false;
+      for (Sent& call : calls) {
+        if (call.bytes.size() <= 100) continue;
+        const std::size_t usual = random() % 4 == 0 ? 1 + random() % 200'000 : 16'384 * (1 + random() % 8);
+        const std::size_t part = std::min(usual, call.bytes.size() - 100);
+        client.h2.send(call.id, call.bytes.substr(0, part));
+        call.bytes.erase(0, part);
+        if (random() % 3 == 0) client.h2.settings();
+        client.flush();
+        if (call.given_up && random() % 5 == 0) {
+          client.h2.reset(call.id);
+          call.bytes.clear();
+        }
+        more = true;
+      }
+    }
+    for (Sent& call : calls) {
+      if (!call.bytes.empty()) client.h2.send(call.id, call.bytes, true);
+    }
+    for (const Sent& call : calls) {
+      ASSERT_TRUE(client.closed(call.id));
+      if (call.bytes.empty()) continue;
+      EXPECT_EQ(status_of(client.h2.heard(call.id)), "0") << message_of(client.h2.heard(call.id));
+      EXPECT_TRUE(output_of(client.h2.heard(call.id)) == call.data);
+    }
+  }
+}
+
+TEST(GrpcConnection, AStreamCarriesLargeMessagesOneAfterAnother) {
+  GrpcServer server;
+  server.load("m", "identity");
+  GrpcClient client(server, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 8 << 20}});
+  const auto id = client.start(kStreamInfer);
+  std::vector<std::string> sent;
+  std::size_t heard = 0;
+  for (unsigned i = 0; i < 12; ++i) {
+    sent.push_back(noise(i % 3 == 0 ? 100 : 900'000 + i, i));
+    client.message(id, infer_request("m", sent.back()));
+    heard += sent.back().size();
+    // Not more on the way than fits into sockets: this client writes without reading.
+    ASSERT_TRUE(client.until([&] { return client.h2.heard(id).body.size() >= heard; }));
+  }
+  client.h2.end(id);
+  ASSERT_TRUE(client.closed(id));
+  const auto messages = messages_of(client.h2.heard(id));
+  ASSERT_EQ(messages.size(), sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_TRUE(field_of(field_of(messages[i], 2), 6) == sent[i]) << i;
+}
+
+TEST(GrpcConnection, ClientsThatVanishInsideALargeMessageLeaveNothing) {
+  GrpcServer server;
+  server.load("m", "identity");
+  const std::string data = noise(2'000'000, 3);
+  const std::string bytes = framed(infer_request("m", data));
+  for (std::size_t part = 100'000; part < bytes.size(); part += 230'000) {
+    GrpcClient client(server);
+    client.h2.send(client.start(kModelInfer), bytes.substr(0, part));
+    client.flush();
+  }
+  while (server.connections() != 0) std::this_thread::yield();
+  GrpcClient client(server, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 8 << 20}});
+  EXPECT_TRUE(output_of(client.call(kModelInfer, infer_request("m", data))) == data);
 }
 
 TEST(GrpcConnection, FailuresAreTheCallsStatus) {
@@ -290,6 +388,21 @@ TEST(GrpcConnection, CompressedMessagesPassBothWays) {
   EXPECT_EQ(field_of(inflated->view(), 6), data);
 
   EXPECT_EQ(status_of(client.call(kModelInfer, infer_request("m", "x"), {{"grpc-encoding", "snappy"}})), "12");
+}
+
+TEST(GrpcConnection, ALargeCompressedMessageIsReadLikeAnyOther) {
+  GrpcServer server;
+  server.load("m", "identity");
+  GrpcClient client(server, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 8 << 20}});
+  const std::string data = noise(1'000'000, 5);
+  kserve::Gather plain;
+  plain.add(Bytes::copy_of(infer_request("m", data)));
+  auto packed = kserve::deflate_body(plain, kserve::Coding::deflate, default_pool());
+  ASSERT_TRUE(packed.ok());
+  const auto id = client.start(kModelInfer, {{"grpc-encoding", "deflate"}});
+  client.h2.send(id, framed(packed->joined(), true), true);
+  ASSERT_TRUE(client.closed(id));
+  EXPECT_TRUE(output_of(client.h2.heard(id)) == data);
 }
 
 TEST(GrpcConnection, ADrainFinishesWhatRunsAndSendsTheRestAway) {
