@@ -241,6 +241,7 @@ bool Engine::stop(TimePoint deadline) {
 
 const model::ModelSpec& spec_of(const ModelHandle& model) { return model->lane().spec(); }
 Status health_of(const ModelHandle& model) { return model->health(); }
+BytesPool* receive_pool(const ModelHandle& model) { return model->receive_pool(); }
 std::optional<device::Place> takes_inputs_on(const ModelHandle& model) { return model->takes_inputs_on(); }
 
 void ask_health(const ModelHandle& model, std::function<void(Status)> done) { model->ask_health(std::move(done)); }

@@ -106,6 +106,9 @@ class Engine {
 // What a handle tells about its model.
 const model::ModelSpec& spec_of(const ModelHandle& model);
 Status health_of(const ModelHandle& model);
+// Where a large request for it is best received; it may have no room. Null: anywhere.
+// Lives as long as the handle.
+BytesPool* receive_pool(const ModelHandle& model);
 // The GPU in whose memory inputs may lie as they are, because every instance of the model
 // enqueues its work there; nothing: inputs must lie in host memory.
 std::optional<device::Place> takes_inputs_on(const ModelHandle& model);

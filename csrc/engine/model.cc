@@ -4,7 +4,10 @@ namespace argosy::engine {
 
 Model::Model(std::shared_ptr<Lane> lane, std::shared_ptr<backend::Backend> backend,
              std::unique_ptr<backend::LoadedModel> loaded)
-    : lane_(std::move(lane)), backend_(std::move(backend)), loaded_(std::move(loaded)) {}
+    : lane_(std::move(lane)),
+      backend_(std::move(backend)),
+      loaded_(std::move(loaded)),
+      receive_pool_(loaded_->receive_pool()) {}
 
 Status Model::start(std::vector<Granted> granted, BytesPool& pool) {
   for (auto& [slot, device] : granted) {

@@ -3,7 +3,7 @@
 // Model: one loaded version of a model: its lane, its instances, and the backend's
 // object they share.
 //
-// Thread: lane(), health() any. shut_down() and the destructor wait for the instance
+// Thread: lane(), receive_pool(), health() any. shut_down() and the destructor wait for the instance
 // threads: never on a request's path; a ModelHandle's last owner hands the model to the
 // Reaper instead.
 
@@ -38,6 +38,8 @@ class Model {
 
   const std::optional<device::Place>& takes_inputs_on() const { return takes_inputs_on_; }
 
+  BytesPool* receive_pool() const { return receive_pool_.get(); }  // null: any
+
   Lane& lane() { return *lane_; }
   // Queues the request; a short batch may run before this returns.
   void submit_or_run(infer::RequestPtr request);
@@ -53,6 +55,7 @@ class Model {
   const std::shared_ptr<Lane> lane_;
   std::shared_ptr<backend::Backend> backend_;  // outlives what it loaded
   std::unique_ptr<backend::LoadedModel> loaded_;
+  const std::shared_ptr<BytesPool> receive_pool_;  // outlives the model's shut-down, as its handles may
   std::vector<std::unique_ptr<InstanceRunner>> runners_;  // fixed after start()
   std::optional<device::Place> takes_inputs_on_;          // likewise
 };

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "grpc/timeout.h"
+#include "kserve/proto_peek.h"
 #include "serve/grpc_connection.h"
 #include "serve/grpc_inference.h"
+#include "serve/model_room.h"
 
 namespace argosy::serve {
 namespace {
@@ -143,7 +145,7 @@ void GrpcStream::read(Bytes data) {
     const std::size_t before = data.size();
     if (ended_out_) {
       data = {};
-    } else if (auto next = reader_.next(data, connection_->pool()); !next.ok()) {
+    } else if (auto next = reader_.next(data, connection_->pool(), method_->infers() ? this : nullptr); !next.ok()) {
       data = {};
       end(next.status());
     } else if (*next) {
@@ -156,6 +158,14 @@ void GrpcStream::read(Bytes data) {
     }
     connection_->session().consume(id_, before - data.size());
   }
+}
+
+Buffer GrpcStream::room(std::size_t length, std::span<const std::byte> begin) {
+  if (length <= kLargeTensor) return {};
+  const std::string_view text(reinterpret_cast<const char*>(begin.data()), begin.size());
+  const auto peek = kserve::peek_model_infer(text.substr(0, length), length, kLargeTensor);
+  if (!peek) return {};
+  return model_room(connection_->services(), peek->model_name, peek->model_version, length, peek->first_large);
 }
 
 Result<Bytes> GrpcStream::inflated(grpc::Message message) const {

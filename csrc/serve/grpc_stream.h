@@ -34,7 +34,9 @@ namespace argosy::serve {
 class GrpcConnection;
 class GrpcInference;
 
-class GrpcStream final : public http2::StreamEvents, public std::enable_shared_from_this<GrpcStream> {
+class GrpcStream final : public http2::StreamEvents,
+                         private grpc::MessageRoom,
+                         public std::enable_shared_from_this<GrpcStream> {
  public:
   // Keeps itself alive until on_close().
   static http2::StreamEvents* open(GrpcConnection& connection, http2::StreamId id);
@@ -63,6 +65,7 @@ class GrpcStream final : public http2::StreamEvents, public std::enable_shared_f
 
   // In.
   void read(Bytes data);
+  Buffer room(std::size_t length, std::span<const std::byte> begin) override;
   void on_message(Bytes message);
   void on_last_message();
   bool throttled() const;

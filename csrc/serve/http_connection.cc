@@ -1,11 +1,13 @@
 #include "serve/http_connection.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "base/log.h"
 #include "http1/writer.h"
 #include "kserve/json_infer.h"
+#include "serve/model_room.h"
 
 namespace argosy::serve {
 namespace {
@@ -24,7 +26,7 @@ HttpConnection::HttpConnection(net::Connection& connection, Services& services, 
     : connection_(connection),
       services_(services),
       port_(port),
-      parser_(parser_limits(services.options.limits), connection.pool()),
+      parser_(parser_limits(services.options.limits), connection.pool(), this),
       timer_(connection.loop(), [this](const net::IoToken& io) { on_timer(io); }) {}
 
 HttpConnection::~HttpConnection() = default;
@@ -47,6 +49,20 @@ void HttpConnection::on_read(const net::IoToken& io, std::size_t count) {
   }
   parser_.filled(count);
   advance(io);
+}
+
+// Tensors in a body lie behind its JSON, whose length the client says.
+Buffer HttpConnection::room(const http1::Head& head, std::size_t size) {
+  if (size <= kLargeTensor || port_ != HttpPort::inference) return {};
+  const std::string_view* header = head.find("inference-header-content-length");
+  if (header == nullptr || head.find("content-encoding") != nullptr) return {};
+  std::size_t json = 0;
+  const auto read = std::from_chars(header->data(), header->data() + header->size(), json);
+  if (read.ec != std::errc() || json >= size) return {};
+  const kserve::Route route = kserve::route_http(head.method, head.path());
+  const auto* call = std::get_if<kserve::InferCall>(&route.target);
+  if (call == nullptr || call->verb != kserve::InferVerb::infer) return {};
+  return model_room(services_, call->model, call->version, size, json);
 }
 
 void HttpConnection::advance(const net::IoToken& io) {

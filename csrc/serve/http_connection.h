@@ -22,7 +22,7 @@ namespace argosy::serve {
 
 enum class HttpPort : std::uint8_t { inference, metrics };
 
-class HttpConnection final : public net::ConnectionHandler {
+class HttpConnection final : public net::ConnectionHandler, private http1::BodyRoom {
  public:
   HttpConnection(net::Connection& connection, Services& services, HttpPort port);
   ~HttpConnection() override;
@@ -50,6 +50,7 @@ class HttpConnection final : public net::ConnectionHandler {
   Services& services() { return services_; }
 
  private:
+  Buffer room(const http1::Head& head, std::size_t size) override;
   void advance(const net::IoToken& io);
   void start(const net::IoToken& io);
   void log_access(const HttpExchange& exchange) const;
