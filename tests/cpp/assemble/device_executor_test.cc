@@ -106,6 +106,34 @@ TEST(DeviceExecutor, RunsPaddedRowsOfZerosThatNobodyGets) {
   for (std::size_t i = 0; i < 2; ++i) expect_whole(sent[i], done->answers[i]);
 }
 
+TEST(DeviceExecutor, AnswersAreSlicesOfTheOnePinnedBlockThatCameBack) {
+  Rig rig({}, 64 * kPage, 64 * kPage);
+  struct Reserving final : backend::DeviceModel {
+    Status enqueue(device::Stream&, backend::Batch& batch, backend::OutputMemory& memory) override {
+      const std::size_t rows = batch.run_rows;
+      const std::size_t sizes[2] = {rows * 2, rows * 8};
+      const auto places = memory.reserve(sizes);
+      if (!places.ok()) return places.status();
+      batch.outputs = {
+          {"X", DType::uint8, {batch.rows, 2}, {nullptr, (*places)[0], sizes[0], {device::MemoryKind::device, 0}}},
+          {"Y", DType::uint64, {batch.rows, 1}, {nullptr, (*places)[1], sizes[1], {device::MemoryKind::device, 0}}}};
+      return {};
+    }
+  } model;
+  DeviceExecutor executor(two_inputs(8), *rig.pipeline, model, {});
+  std::mt19937_64 random(1);
+  backend::Batch batch;
+  for (std::uint64_t i = 0; i < 2; ++i) batch.requests.push_back(request(rig, random_rows(random, 2, 2), false, i));
+  EXPECT_TRUE(executor.submit(std::move(batch)).empty());
+  const auto done = executor.finish_oldest();
+  const auto& first = done->answers[0].outputs;
+  const auto& second = done->answers[1].outputs;
+  EXPECT_TRUE(device::is_pinned(first[0].data));
+  for (const auto* output : {&first[1], &second[0], &second[1]}) EXPECT_EQ(output->data.owner(), first[0].data.owner());
+  EXPECT_EQ(second[0].data.data(), first[0].data.data() + 4) << "the rows of both stand as they came back";
+  EXPECT_EQ(second[1].data.data(), first[1].data.data() + 16);
+}
+
 TEST(DeviceExecutor, RefusesStringsByName) {
   Rig rig({}, 64 * kPage, 64 * kPage);
   SummingModel model(rig.memory, 1);
