@@ -55,7 +55,7 @@ class Model {
   const std::shared_ptr<Lane> lane_;
   std::shared_ptr<backend::Backend> backend_;  // outlives what it loaded
   std::unique_ptr<backend::LoadedModel> loaded_;
-  const std::shared_ptr<BytesPool> receive_pool_;  // outlives the model's shut-down, as its handles may
+  const std::shared_ptr<BytesPool> receive_pool_;         // outlives the model's shut-down, as its handles may
   std::vector<std::unique_ptr<InstanceRunner>> runners_;  // fixed after start()
   std::optional<device::Place> takes_inputs_on_;          // likewise
 };

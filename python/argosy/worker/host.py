@@ -136,7 +136,8 @@ class Host(Protocol):
         """Waits until has_room(), or nobody waits for the response any more."""
 
     def reschedule(self, handle: int) -> None:
-        """Gives the request back to the scheduler: it comes again in a later execute(), as it came."""
+        """Gives the request back to the scheduler: it comes again in a later execute(), as it came, but for what
+        was written over a large input: that is the memory it was received into."""
 
     def is_cancelled(self, handle: int) -> bool:
         """Whether the caller left, cancelled, or ran out of time. Cheap; False after the final answer."""

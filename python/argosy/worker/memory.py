@@ -1,8 +1,9 @@
 """Tensor memory shared with the server: one arena to read, one to allocate from.
 
-Inputs: a block of the server's arena is held by the numpy arrays over it and told
-to the server when the last of them is gone. Outputs: a block of ours is held by
-arrays (`empty`), by the server (a response on its way), or both.
+Inputs: a tensor is a block of the server's arena or a part of one, such as the message
+it came in; the numpy arrays over it hold it, and the server is told when they are gone.
+Outputs: a block of ours is held by arrays (`empty`), by the server (a response on its
+way), or both.
 
 Threads: any. `__del__` only appends to deques, because it may run at any moment,
 also while this thread holds the lock.
@@ -69,7 +70,7 @@ class Inputs:
         self._lock = threading.Lock()
 
     def bytes_of(self, block: int, offset: int, size: int) -> np.ndarray[Any, Any]:
-        """The bytes as a uint8 array, which holds the block. It was made for this process: it may be written."""
+        """The bytes as a uint8 array, which holds the block. They are this process's alone: it may write them."""
         return np.asarray(Lease(self.mapping.address + offset, size, block, self._ended))
 
     def flush(self) -> bool:
