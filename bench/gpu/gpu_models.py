@@ -1,4 +1,4 @@
-"""The models of serving.py: TorchScript files with random weights, and their place in a repository."""
+"""What serving.py and shared_memory.py serve: TorchScript files with random weights, put into a repository."""
 
 from __future__ import annotations
 
@@ -92,6 +92,36 @@ def mlp(folder: Path, name: str, device: str, *, width: int = 1024, seed: int = 
     path = _traced(layers, torch.from_numpy(rows(2)), folder / f"{name}.pt", device)
     config = _config("FP32", (width,), 16, 256)
     return Model(path=path, device=device, batch=256, request_rows=16, rows=rows, config=config)
+
+
+def pooled(folder: Path, name: str, device: str) -> Model:
+    """An image in, 16 numbers out; next to no computation, so that the way of the bytes is what is measured."""
+
+    def rows(count: int) -> np.ndarray:
+        return np.random.default_rng(3).random((count, 3, 224, 224), np.float32)
+
+    torch.manual_seed(3)
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 16))
+    path = _traced(layers, torch.from_numpy(rows(2)), folder / f"{name}.pt", device)
+    config = _config("FP32", (3, 224, 224), 16, 32)
+    return Model(path=path, device=device, batch=32, request_rows=1, rows=rows, config=config)
+
+
+class Copy(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+
+def copied(folder: Path, name: str, device: str) -> Model:
+    """600 KB in, the same bytes out."""
+    width = 150_528
+
+    def rows(count: int) -> np.ndarray:
+        return np.random.default_rng(4).random((count, width), np.float32)
+
+    path = _traced(Copy(), torch.from_numpy(rows(2)), folder / f"{name}.pt", device)
+    config = _config("FP32", (width,), width, 32)
+    return Model(path=path, device=device, batch=32, request_rows=1, rows=rows, config=config)
 
 
 def write_model(repository: Path, name: str, model: Model, *, graphs: bool = False) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the server with CUDA, checks its backends against the bare frameworks on the GPU
 # and measures it, without a network; writes into $OUT (build/gpu/results):
-#   server_build.txt, backends.txt, serving.jsonl, serving.log
+#   server_build.txt, backends.txt, serving.jsonl, serving.log, shared_memory.jsonl, shared_memory.log
 # Needs nvcc, CMake, ninja, and a Python with numpy, protobuf, pybind11, pytest and PyTorch
 # ($PYTHON, python3). The sources of others come from build/gpu/sources where it is there:
 # `bench/gpu/server.sh --fetch` fills it on a machine with a package index.
@@ -17,7 +17,7 @@ jobs=${JOBS:-$(nproc)}
 nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)}
 mkdir -p "$build" "$out"
 build=$(cd "$build" && pwd) out=$(cd "$out" && pwd)
-settings=(-S . -B "$build/server" -G Ninja -DCMAKE_BUILD_TYPE=Release -DARGOSY_TESTS=OFF -DARGOSY_BENCH=OFF
+settings=(-S . -B "$build/server" -G Ninja -DCMAKE_BUILD_TYPE=Release -DARGOSY_TESTS=OFF -DARGOSY_BENCH=ON
   -DPython_EXECUTABLE="$(command -v "$python")")
 
 if [ "$mode" = --fetch ]; then
@@ -35,7 +35,7 @@ else
   echo "bench/gpu/server.sh: no nvcc; building without CUDA"
 fi
 started=$SECONDS
-if ! { cmake "${settings[@]}" && cmake --build "$build/server" -j "$jobs" --target _core _worker; } \
+if ! { cmake "${settings[@]}" && cmake --build "$build/server" -j "$jobs" --target _core _worker argosy_load; } \
   >"$out/server_build.txt" 2>&1; then
   tail -n 40 "$out/server_build.txt"
   echo "bench/gpu/server.sh: the server was not built; $out/server_build.txt says why"
@@ -53,6 +53,7 @@ find "$build/server" -name '_core*.so' -o -name '_worker*.so' | while read -r ex
   ln -sf "$extension" "$build/python/argosy/"
 done
 export PYTHONPATH="$build/python:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export ARGOSY_LOAD="$build/server/bench/argosy-load"
 "$python" -c 'import argosy; print("argosy", argosy.__version__, "on", __import__("sys").version.split()[0])'
 [ "$mode" = --build-only ] && exit 0
 
@@ -63,4 +64,7 @@ quick=()
 [ "$mode" = --quick ] && quick=(--quick)
 timeout 300 "$python" bench/gpu/serving.py "${quick[@]}" 2>"$out/serving.log" | tee "$out/serving.jsonl" || failed=1
 [ -s "$out/serving.log" ] && tail -n 20 "$out/serving.log"
+timeout 200 "$python" bench/gpu/shared_memory.py "${quick[@]}" 2>"$out/shared_memory.log" |
+  tee "$out/shared_memory.jsonl" || failed=1
+[ -s "$out/shared_memory.log" ] && tail -n 20 "$out/shared_memory.log"
 exit $failed

@@ -200,6 +200,36 @@ TEST_F(RegionOnDevice, AFailingCopyFailsItsRequestAndNoOther) {
   other.stop();
 }
 
+// The same in the middle of a batch of others.
+TEST_F(RegionOnDevice, AFailingCopyFailsNobodyItIsBatchedWith) {
+  const auto stranger = SimulatedDevice::make({.ordinal = kOrdinal});
+  shm::Regions strange{{stranger}};
+  std::byte* const unknown = *client_->allocate(MemoryKind::device, kRegion);
+  ASSERT_TRUE(strange.register_cuda("r", *client_->export_ipc(unknown), kOrdinal, kRegion).ok());
+  Front other(options_, *engine_, control_, *metrics_, clock_, default_pool(), &strange);
+  ASSERT_TRUE(other.start().ok());
+  other.set_state(true, true);
+  std::atomic<bool> opened{false};
+  world_->work = [&](std::uint64_t number) {
+    while (number == 0 && !opened) std::this_thread::yield();
+  };
+  put(0, "abcdefgh");
+  std::deque<HttpClient> clients;
+  constexpr std::size_t kCount = 20;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    clients.push_back(i == 11 ? HttpClient(other.http_port()) : connect());
+    clients.back().send(ask("gpu", region(0, 8), 8));
+  }
+  while (engine_->in_flight() < kCount) std::this_thread::yield();
+  opened = true;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const std::string answer = clients[i].answer();
+    EXPECT_EQ(status_of(answer) == 200, i != 11) << answer;
+    EXPECT_THAT(body_of(answer), HasSubstr(i == 11 ? "device 'simulated': move from" : changed(at(0, 8))));
+  }
+  other.stop();
+}
+
 TEST_F(RegionOnDevice, ADeviceInTroubleFailsWhatItWasAskedAndServesAgain) {
   put(0, "abcdefgh");
   gpu_->set_fail_one_in(1);
