@@ -61,8 +61,8 @@ class InstanceRunner {
   BytesPool& pool_;
   Guarded<std::shared_ptr<backend::Instance>> instance_;
   Guarded<std::vector<std::shared_ptr<infer::Cancellation>>> running_;
-  backend::Instance* lendable_ = nullptr;  // set before the lane may lend it
-  std::vector<std::uint64_t> orders_;      // of the batch that runs
+  backend::Instance* lendable_ = nullptr;         // written before the lane may lend it
+  std::vector<std::uint64_t> orders_;             // of the batch that runs
   std::optional<device::Place> takes_inputs_on_;  // written before it is ready
   std::future<Status> ready_;
   std::thread thread_;
