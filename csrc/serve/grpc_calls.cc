@@ -94,6 +94,7 @@ void GrpcStream::infer(const Bytes& message) {
   Services& services = connection_->services();
   auto decoded = kserve::decode_model_infer(message, connection_->pool(), services.regions);
   const std::string id = decoded.request->id;
+  if (!asked_.empty() && !streams) request_id_ = id;
   if (streams && connection_->draining()) {
     return refuse_inference(unavailable("GRPC server is shutting down and has stopped accepting new requests."), id);
   }

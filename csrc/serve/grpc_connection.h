@@ -46,6 +46,7 @@ class GrpcConnection final : public net::ConnectionHandler, private http2::Sessi
   Services& services() { return services_; }
   http2::Session& session() { return *session_; }
   BytesPool& pool() { return connection_.pool(); }
+  const std::string& peer() const { return connection_.peer(); }
   const std::shared_ptr<net::Mailbox>& mailbox() { return connection_.loop().mailbox(); }
   TimePoint now() const { return now_; }  // when this round began
   bool draining() const { return draining_; }

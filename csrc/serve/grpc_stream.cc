@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/log.h"
 #include "grpc/timeout.h"
 #include "kserve/proto_peek.h"
 #include "serve/grpc_connection.h"
@@ -65,6 +66,7 @@ void GrpcStream::on_header(std::string_view name, std::string_view value) {
     if (head_fault_.ok()) head_fault_ = std::move(status);
   };
   if (name == ":path") {
+    if (connection_->services().options.access_log) asked_ = value;
     method_ = &connection_->method(value);
     if (method_->service == GrpcService::refused) {
       refused_method_ = *method_;
@@ -230,6 +232,7 @@ void GrpcStream::on_drained() {
 
 void GrpcStream::on_close(http2::ErrorCode) {
   const auto self = std::move(self_);  // perhaps the last reference
+  if (!ended_out_) log_access(grpc::to_digits(grpc::Code::cancelled));
   connection_->stream_closed(*this);
   connection_ = nullptr;
   ended_out_ = true;
@@ -283,6 +286,7 @@ void GrpcStream::end_unary(std::string message) {
 void GrpcStream::end(grpc::Code code, std::string_view message) {
   if (ended_out_) return;
   ended_out_ = true;
+  log_access(grpc::to_digits(code));
   waiting_.clear();
   for (const Bytes& data : std::exchange(held_, {})) connection_->session().consume(id_, data.size());
   for (const auto& inference : running_) inference->cancellation.cancel();
@@ -300,8 +304,15 @@ void GrpcStream::end(grpc::Code code, std::string_view message) {
 
 void GrpcStream::refuse_http(std::string_view status) {
   ended_out_ = responded_ = true;
+  log_access(status);
   const std::array<http2::Header, 1> head{{{":status", status, true}}};
   connection_->session().respond_and_finish(id_, head);
+}
+
+// One line a call, when its status is known; nothing unless it was asked for.
+void GrpcStream::log_access(std::string_view status) const {
+  if (asked_.empty()) return;
+  log(LogLevel::info, connection_->peer() + " gRPC " + asked_ + " " + std::string(status), {.request_id = request_id_});
 }
 
 }  // namespace argosy::serve

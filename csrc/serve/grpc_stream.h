@@ -93,6 +93,7 @@ class GrpcStream final : public http2::StreamEvents,
   void end(const Status& status) { end(grpc::code_of(status.code()), status.message()); }
   void end_unary(std::string message);
   void refuse_http(std::string_view status);
+  void log_access(std::string_view status) const;
 
   std::shared_ptr<GrpcStream> self_;
   GrpcConnection* connection_;  // null: closed
@@ -109,7 +110,8 @@ class GrpcStream final : public http2::StreamEvents,
   bool status_errors_ = false;  // triton_grpc_error: true
   std::string encoding_;        // grpc-encoding, unless identity
   kserve::Coding answer_coding_ = kserve::Coding::identity;
-  Headers metadata_;  // for control calls, and what goes on to the model
+  Headers metadata_;                // for control calls, and what goes on to the model
+  std::string asked_, request_id_;  // when accesses are logged
 
   bool ended_in_ = false;   // the client has said all
   bool ended_out_ = false;  // and so have we

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc as rpc
@@ -430,3 +432,18 @@ def test_a_deadline_of_the_client_is_kept(stub: Any, server: Server, tmp_path) -
             call(ask, timeout=0.2)
         assert caught.value.code() == rpc.StatusCode.DEADLINE_EXCEEDED
         running.process.kill()
+
+
+def test_a_call_has_an_access_line_when_asked_for(tmp_path: Path) -> None:
+    add_model(tmp_path, "m", identity_config())
+    with serve(tmp_path, "--log-format=json", "--access-log=true") as running:
+        with grpcclient.InferenceServerClient(running.grpc) as client:
+            client.infer("m", [tensor(1.0)], request_id="the-request")
+            with pytest.raises(InferenceServerException):
+                client.infer("unknown", [tensor(1.0)], request_id="in-vain")
+        running.send_signal()
+        running.wait()
+        events = [json.loads(line) for line in running.log.splitlines()]
+    lines = {event.get("request_id"): event["message"] for event in events if " gRPC " in event["message"]}
+    assert lines["the-request"].endswith(" gRPC /inference.GRPCInferenceService/ModelInfer 0")
+    assert lines["in-vain"].endswith(" gRPC /inference.GRPCInferenceService/ModelInfer 5")
