@@ -17,7 +17,7 @@ backend::Batch& BatchView::batch() const {
   return *batch_;
 }
 
-bool BatchView::any_cancelled() const {
+bool BatchView::cancelled() const {
   return std::ranges::any_of(batch().requests, [](const auto& request) { return request && request->cancelled(); });
 }
 
@@ -75,7 +75,7 @@ void bind_batch(py::module_& m) {
       .def_property_readonly("rows", &BatchView::rows, "Batch rows of all requests together.")
       .def_property_readonly("requests", &BatchView::requests, "How many requests are in the batch.")
       .def_property_readonly("wanted", &BatchView::wanted, "Per model output: does any request ask for it?")
-      .def_property_readonly("cancelled", &BatchView::any_cancelled, "Whether the caller of any request has left.")
+      .def_property_readonly("cancelled", &BatchView::cancelled, "Whether the caller of any request has left.")
       .def("input", py::overload_cast<const std::string&>(&BatchView::input, py::const_), py::arg("name"),
            "A read-only array over the received bytes, or None for an optional input nobody sent.")
       .def("input", py::overload_cast<std::size_t>(&BatchView::input, py::const_), py::arg("index"))

@@ -25,7 +25,7 @@ class BatchView {
   std::uint32_t rows() const { return batch().rows; }
   std::size_t requests() const { return batch().requests.size(); }
   const std::vector<bool>& wanted() const { return batch().wanted; }
-  bool any_cancelled() const;
+  bool cancelled() const;
 
   // A numpy array (read-only, no copy), or None for an optional input nobody sent.
   pybind11::object input(std::size_t index) const;

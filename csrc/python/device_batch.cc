@@ -20,7 +20,7 @@ backend::Batch& DeviceBatchView::batch() const {
   return *batch_;
 }
 
-bool DeviceBatchView::any_cancelled() const {
+bool DeviceBatchView::cancelled() const {
   return std::ranges::any_of(batch().requests, [](const auto& request) { return request->cancelled(); });
 }
 
@@ -88,7 +88,7 @@ void bind_device_batch(py::module_& m) {
       .def_property_readonly("wanted", &DeviceBatchView::wanted, "Per model output: does any request ask for it?")
       .def_property_readonly("stream", &DeviceBatchView::stream,
                              "Native handle of the stream to enqueue on; 0 where the device has none.")
-      .def("any_cancelled", &DeviceBatchView::any_cancelled, "Whether the caller of any request has left.")
+      .def_property_readonly("cancelled", &DeviceBatchView::cancelled, "Whether the caller of any request has left.")
       .def("input_memory", &DeviceBatchView::input_memory, py::arg("index"),
            "Device address and shape, or None for an optional input nobody sent.")
       .def("reserve_outputs", &DeviceBatchView::reserve_outputs, py::arg("outputs"),

@@ -27,7 +27,7 @@ class DeviceBatchView {
   std::uint32_t rows() const { return batch().run_rows; }
   std::size_t requests() const { return batch().requests.size(); }
   const std::vector<bool>& wanted() const { return batch().wanted; }
-  bool any_cancelled() const;
+  bool cancelled() const;
   std::uintptr_t stream() const;
 
   // (device address, shape), or None for an optional input nobody sent.

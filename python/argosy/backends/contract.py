@@ -6,8 +6,9 @@ A package adds one by an entry point in the group `argosy.backends`:
     mine = "my_package:MyBackend"
 
 and a model selects it with `backend: "mine"` in its config.pbtxt. The class is
-instantiated without arguments when the first model names it; `options` of the
-`--backend-config=mine,key=value` flags are given to `configure`, where there is one.
+instantiated without arguments when the first model names it; the keys and values of the
+`--backend-config=mine,key=value` flags are given to `configure`, where there is one. Where
+it has `known_options`, a line in the log names those it does not.
 
 An instance on a GPU that has `enqueue` is not run but fed: it puts each batch's work on
 the instance's stream and returns, and several batches are under way at a time.
@@ -27,12 +28,15 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Batch(Protocol):
-    """The requests that run together, as one tensor per input. Valid during execute() only."""
+class Requests(Protocol):
+    """What every batch says of the requests that run together."""
 
     @property
     def rows(self) -> int:
-        """Batch rows of all requests together; 1 for a model without a batch dimension."""
+        """Rows that the batch runs with; 1 for a model without a batch dimension.
+
+        Those of all its requests; on a device with zeros behind them, up to the next of `allowed_rows`.
+        """
 
     @property
     def requests(self) -> int:
@@ -45,6 +49,10 @@ class Batch(Protocol):
     @property
     def cancelled(self) -> bool:
         """Whether the caller of any request in the batch has left."""
+
+
+class Batch(Requests, Protocol):
+    """The requests as one tensor per input, in host memory. Valid during execute() only."""
 
     def input(self, name: str | int) -> npt.NDArray[Any] | None:
         """A read-only array of shape [rows, ...], by name or position; None when nobody sent this optional input.
@@ -62,31 +70,16 @@ class Batch(Protocol):
         """Gives one output of shape [rows, ...]; numeric arrays are not copied."""
 
 
-class DeviceBatch(Protocol):
-    """The requests that run together, in device memory. Valid during enqueue() only.
+class DeviceBatch(Requests, Protocol):
+    """The requests as one tensor per input, in device memory. Valid during enqueue() only.
 
     Addresses are the device's own. Nothing here waits for the device, but `reserve_outputs` may wait for the
     memory of other batches.
     """
 
     @property
-    def rows(self) -> int:
-        """Rows that the batch runs with: those of its requests, and zeros up to the next of `allowed_rows`."""
-
-    @property
-    def requests(self) -> int:
-        """How many requests are in the batch."""
-
-    @property
-    def wanted(self) -> list[bool]:
-        """Per model output, in the model's order: does any request ask for it?"""
-
-    @property
     def stream(self) -> int:
         """Native handle (cudaStream_t) of the stream to enqueue on, the slot's; 0 where the device has none."""
-
-    def any_cancelled(self) -> bool:
-        """Whether the caller of any request in the batch has left."""
 
     def input_memory(self, index: int) -> tuple[int, tuple[int, ...]] | None:
         """Address and shape [rows, ...] of an input; None when nobody sent this optional input.
@@ -120,7 +113,11 @@ class Instance(Protocol):
     """
 
     def execute(self, batch: Batch) -> None:
-        """Computes every wanted output. An exception is the answer of every request in the batch."""
+        """Computes every wanted output.
+
+        After an exception that may be one request's fault (InvalidArgument, Internal, and what is no ArgosyError) the
+        same requests come again, fewer at a time; alone, it is the request's answer.
+        """
 
 
 class DeviceInstance(Protocol):
@@ -136,7 +133,8 @@ class DeviceInstance(Protocol):
     def enqueue(self, batch: DeviceBatch) -> None:
         """Puts the batch's work on its stream and says where every wanted output will be (shape [batch.rows, ...]).
 
-        Must not wait for the device. An exception fails this batch alone.
+        Must not wait for the device. After an exception that may be one request's fault, and after work that
+        failed on the device, the same requests come again, fewer at a time, as in Instance.execute().
         """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
@@ -94,9 +94,9 @@ class BackendRegistry:
             raise InvalidArgument(f"backend '{name}' ({source}) could not be made: {error!r}") from error
         if not isinstance(backend, Backend):
             raise InvalidArgument(f"backend '{name}' ({source}) has no load(spec, slot) method")
-        known = getattr(backend, "known_options", None)
-        for key in () if known is None else self.options.get(name, {}):
-            if key not in known and key not in _FOR_ANY:
+        known: Sequence[str] | None = getattr(backend, "known_options", None)
+        for key in self.options.get(name, {}):
+            if known is not None and key not in (*known, *_FOR_ANY):
                 _log.warning("--backend-config=%s,%s has no effect on this backend", name, key)
         configure = getattr(backend, "configure", None)
         if configure is not None:

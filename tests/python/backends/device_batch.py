@@ -42,7 +42,8 @@ class DeviceBatch:
         self._host: dict[str, np.ndarray] = {}
         self._open = True
 
-    def any_cancelled(self) -> bool:
+    @property
+    def cancelled(self) -> bool:
         return False
 
     def input_memory(self, index: int) -> tuple[int, tuple[int, ...]] | None:

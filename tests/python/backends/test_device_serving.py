@@ -66,6 +66,49 @@ def test_torchscript_answers_every_request_with_its_own_rows(tmp_path: Path) -> 
         assert sum(row["compute_infer"]["count"] for row in statistics["batch_stats"]) <= 200
 
 
+SCORES = [("x", "FP32", [4]), ("mask", "FP32", [1])], [("scores", "FP32", [3]), ("best", "INT64", [1])]
+BEST = '"best" data_type: TYPE_INT64 dims: [1]'
+
+
+def scores(root: Path) -> Path:
+    folder = write(root, "pytorch", *SCORES)
+    text = (root / "m" / "config.pbtxt").read_text()
+    (root / "m" / "config.pbtxt").write_text(text.replace(BEST, BEST + " reshape { shape: [] }"))
+    return folder / "model.pt2"
+
+
+def check_scores(root: Path) -> None:
+    given = arrays(60, 4)
+    requests = [{"x": x, "mask": np.full((len(x), 1), at % 3, np.float32)} for at, x in enumerate(given)]
+    bare = programs.Scores().eval()
+    with argosy.Server(root, devices="host") as server, torch.inference_mode():
+        assert server.config("m")["instance_group"][0]["kind"] == "KIND_GPU"
+        for request, answer in zip(requests, ask_all(server, requests), strict=True):
+            expected = bare(torch.from_numpy(request["x"]), torch.from_numpy(request["mask"]))
+            np.testing.assert_allclose(answer["scores"], expected["scores"].numpy(), rtol=1e-4, atol=1e-5)
+            if request["mask"].any():
+                assert answer["best"].ravel().tolist() == expected["best"].tolist()
+
+
+def test_an_exported_program_answers_as_bare_pytorch_does(tmp_path: Path) -> None:
+    programs.exported_scores(scores(tmp_path))
+    check_scores(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_compiled_package_answers_as_bare_pytorch_does(tmp_path: Path) -> None:
+    program = torch.export.load(programs.exported_scores(tmp_path / "aside" / "scores.pt2"))
+    (tmp_path / "repository").mkdir()
+    try:
+        torch._inductor.aoti_compile_and_package(program, package_path=str(scores(tmp_path / "repository")))
+    except Exception as error:
+        if "compiler" not in str(error).lower():
+            raise
+        pytest.skip(f"no C++ compiler for AOTInductor: {error}")
+    check_scores(tmp_path / "repository")
+
+
 def test_a_result_that_is_its_input_comes_back_whole(tmp_path: Path) -> None:
     folder = write(tmp_path, "pytorch", [("x", "BF16", [64])], [("y", "BF16", [64])])
     programs.script(programs.Same(), folder / "model.pt")

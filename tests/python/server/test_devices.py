@@ -72,7 +72,7 @@ class Instance:
         place = batch.input_memory(0)
         assert place is not None
         address, shape = place
-        assert shape[0] == batch.rows and batch.stream == self.slot["stream"] and not batch.any_cancelled()
+        assert shape[0] == batch.rows and batch.stream == self.slot["stream"] and not batch.cancelled
         assert batch.wanted == [True] and batch.requests >= 1
         x = array_at(address, shape)
         self.rows.append(batch.rows)
@@ -196,6 +196,24 @@ def test_an_exception_fails_its_own_batch_alone(client: Any) -> None:
         assert ask(client, np.array([[2.0]], np.float32)).tolist() == [[6.0]]
 
 
+@pytest.mark.parametrize("way", ["reserve", "owner", "host", "padded"])
+def test_a_request_that_cannot_run_fails_alone_in_its_batch(repository: Path, way: str) -> None:
+    with served(repository, way, "dynamic_batching {}") as server:
+        (instance,) = Backend.instances
+        instance.door = threading.Event()
+        sent = [1.0, -13.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+        futures = [server.submit("m", {"x": np.array([[sent[0]]], np.float32)})]
+        until(lambda: '\nargosy_requests_running{model="m",version="1"} 1\n' in server.metrics())
+        futures += [server.submit("m", {"x": np.array([[value]], np.float32)}) for value in sent[1:]]
+        instance.door.set()
+        with pytest.raises(InvalidArgument, match=r"^-13 is not served$"):
+            futures[1].result(WAIT_S)
+        for value, future in zip(sent, futures, strict=True):
+            if value > 0:
+                assert future.result(WAIT_S)["y"].tolist() == [[3 * value]]
+        assert len(instance.rows) < 2 * len(sent)
+
+
 @pytest.mark.parametrize("way", ["reserve", "owner", "host"])
 def test_outputs_may_lie_in_reserved_in_own_and_in_host_memory(repository: Path, way: str) -> None:
     with served(repository, way) as server:
@@ -306,9 +324,17 @@ def test_the_pools_are_on_the_page_of_metrics(repository: Path) -> None:
 
 def test_a_batch_larger_than_the_pool_is_refused_by_the_pools_name(repository: Path) -> None:
     with served(repository, "reserve", cuda_memory_pool_bytes={0: 64 << 10}) as server:
-        with pytest.raises(ArgosyError, match="model 'm': device memory pool of 'host': no room for 400000 bytes"):
+        text = "model 'm': device memory pool of 'host': no room for 400000 bytes"
+        with pytest.raises(ArgosyError, match=f"{text}.*--cuda-memory-pool-byte-size=0:<bytes> sets the limit"):
             three(server, [0.0] * 100_000)
         assert three(server, [1.0]).tolist() == [[3.0]]
+
+
+def test_without_pinned_memory_batches_are_slower_and_counted(repository: Path) -> None:
+    with served(repository, "reserve", pinned_memory_pool_bytes=0) as server:
+        for value in (1.0, 2.0):
+            assert three(server, [value] * 1000).tolist() == [[3 * value] * 1000]
+        assert "\nargosy_pinned_memory_pool_fallbacks_total 4\n" in server.metrics()
 
 
 def test_a_pool_for_a_gpu_that_is_not_there_is_refused(repository: Path) -> None:
