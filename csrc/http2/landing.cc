@@ -56,6 +56,7 @@ bool Landing::is_head(Place place) const {
 }
 
 Landing::Landed Landing::receive(Session& session, std::size_t count, const Buffer& rest, BytesPool& pool) {
+  if (stream_ == 0) return {session.receive(rest.written(0, count)), count};
   // Whatever becomes of the stream meanwhile, the bytes that came stay readable.
   const Buffer held = session.unfilled(stream_);
   for (std::size_t i = 0; i < places_.size() && count > 0; ++i) {
