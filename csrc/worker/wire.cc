@@ -14,9 +14,6 @@ using infer::Parameter;
 using infer::Parameters;
 using tensor::Tensor;
 
-enum Where : std::uint8_t { kInMessage = 0, kWritersArena = 1, kReadersArena = 2 };
-constexpr std::uint8_t kStart = 1, kEnd = 2;
-
 // In pieces: one huge memcpy meets a slow path of some processors.
 void copy_large(std::byte* to, const std::byte* from, std::size_t size) {
   constexpr std::size_t kPiece = 256u << 10;
@@ -52,13 +49,13 @@ Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::v
     lent.push_back(place->block);
   }
   const Arena::Place at = place.value_or(Arena::Place{});
-  to.number(static_cast<std::uint16_t>(tensor.name.size()))
-      .number(static_cast<std::uint8_t>(tensor.dtype))
-      .number(static_cast<std::uint8_t>(size > kInline ? kWritersArena : kInMessage))
-      .number(static_cast<std::uint32_t>(tensor.shape.rank()))
-      .number(at.block)
-      .number(at.offset)
-      .number(static_cast<std::uint64_t>(size))
+  to.number(TensorHead{.name_size = static_cast<std::uint16_t>(tensor.name.size()),
+                       .dtype = static_cast<std::uint8_t>(tensor.dtype),
+                       .where = size > kInline ? kWritersArena : kInMessage,
+                       .rank = static_cast<std::uint32_t>(tensor.shape.rank()),
+                       .block = at.block,
+                       .offset = at.offset,
+                       .size = size})
       .raw(tensor.name)
       .align(8);
   for (const std::int64_t dim : tensor.shape) to.number(dim);
@@ -70,13 +67,7 @@ Status write_tensor(const Tensor& tensor, Exchange& exchange, Writer& to, std::v
 
 Result<Tensor> read_tensor(Reader& from, const Bytes& message, const Exchange& exchange) {
   Tensor tensor;
-  const auto name_size = from.number<std::uint16_t>();
-  const auto dtype = from.number<std::uint8_t>();
-  const auto where = from.number<std::uint8_t>();
-  const auto rank = from.number<std::uint32_t>();
-  const auto block = from.number<std::uint64_t>();
-  const auto offset = from.number<std::uint64_t>();
-  const auto size = from.number<std::uint64_t>();
+  const auto [name_size, dtype, where, rank, block, offset, size] = from.number<TensorHead>();
   tensor.name = from.raw(name_size);
   from.align(8);
   if (from.failed() || rank > 64 || dtype >= tensor::kDTypes) return internal_error("a tensor's head is malformed");
@@ -94,8 +85,9 @@ Result<Tensor> read_tensor(Reader& from, const Bytes& message, const Exchange& e
     bytes = exchange.ours->borrow(offset, size);
     // The worker holds what it passes on until it hears of this end.
     if (bytes) {
-      std::shared_ptr<const void> owner(bytes->data(), [held = bytes->owner(), block, released = exchange.released](
-                                                           const void*) { released(block); });
+      std::shared_ptr<const void> owner(
+          bytes->data(),
+          [held = bytes->owner(), block = block, released = exchange.released](const void*) { released(block); });
       bytes = Bytes(std::move(owner), bytes->data(), size);
     }
   }
@@ -155,18 +147,18 @@ Status write_request(const infer::Request& request, std::uint64_t handle, TimePo
   const auto* number = std::get_if<std::uint64_t>(&request.sequence.id);
   const auto* text = std::get_if<std::string>(&request.sequence.id);
   const auto present = [](const Tensor& input) { return !input.name.empty(); };
-  to.number(handle)
-      .number(request.priority)
-      .number(request.timeout_us)
-      .number(left)
-      .number(number != nullptr ? *number : std::uint64_t{0})
-      .number(request.rows)
-      .number(static_cast<std::uint8_t>(request.sequence.id.index()))
-      .number(static_cast<std::uint8_t>((request.sequence.start ? kStart : 0) | (request.sequence.end ? kEnd : 0)))
-      .number(static_cast<std::uint16_t>(std::ranges::count_if(request.inputs, present)))
-      .number(static_cast<std::uint16_t>(request.wanted.size()))
-      .number(static_cast<std::uint16_t>(request.parameters.size()))
-      .number(std::uint32_t{0})
+  const int flags = (request.sequence.start ? kStart : 0) | (request.sequence.end ? kEnd : 0);
+  to.number(RequestHead{.handle = handle,
+                        .priority = request.priority,
+                        .timeout_us = request.timeout_us,
+                        .left_us = left,
+                        .sequence = number != nullptr ? *number : 0,
+                        .rows = request.rows,
+                        .sequence_kind = static_cast<std::uint8_t>(request.sequence.id.index()),
+                        .flags = static_cast<std::uint8_t>(flags),
+                        .inputs = static_cast<std::uint16_t>(std::ranges::count_if(request.inputs, present)),
+                        .wanted = static_cast<std::uint16_t>(request.wanted.size()),
+                        .parameters = static_cast<std::uint16_t>(request.parameters.size())})
       .text(request.id)
       .text(request.trace_id)
       .text(text != nullptr ? *text : std::string());
@@ -181,11 +173,9 @@ Status write_request(const infer::Request& request, std::uint64_t handle, TimePo
 
 Status write_response(const infer::Response& response, Exchange& exchange, Writer& to,
                       std::vector<std::uint64_t>& lent) {
-  to.number(static_cast<std::uint8_t>(response.status.code()))
-      .number(std::uint8_t{0})
-      .number(static_cast<std::uint16_t>(response.outputs.size()))
-      .number(static_cast<std::uint16_t>(response.parameters.size()))
-      .number(std::uint16_t{0})
+  to.number(ResponseHead{.code = static_cast<std::uint8_t>(response.status.code()),
+                         .outputs = static_cast<std::uint16_t>(response.outputs.size()),
+                         .parameters = static_cast<std::uint16_t>(response.parameters.size())})
       .text(response.status.message());
   write_parameters(response.parameters, to);
   for (const Tensor& output : response.outputs) {
@@ -196,22 +186,18 @@ Status write_response(const infer::Response& response, Exchange& exchange, Write
 
 Result<infer::Response> read_response(Reader& from, const Bytes& message, const Exchange& exchange) {
   infer::Response response;
-  const auto code = from.number<std::uint8_t>();
-  from.number<std::uint8_t>();
-  const auto outputs = from.number<std::uint16_t>();
-  const auto parameters = from.number<std::uint16_t>();
-  from.number<std::uint16_t>();
+  const auto head = from.number<ResponseHead>();
   const std::string text(from.text());
-  response.parameters = read_parameters(from, parameters);
-  for (std::uint16_t i = 0; i < outputs && !from.failed(); ++i) {
+  response.parameters = read_parameters(from, head.parameters);
+  for (std::uint16_t i = 0; i < head.outputs && !from.failed(); ++i) {
     auto output = read_tensor(from, message, exchange);
     if (!output.ok()) return output.status();
     response.outputs.push_back(*std::move(output));
   }
   if (from.failed()) return internal_error("a response is cut off");
-  if (code != 0) {
-    const bool known = code <= static_cast<std::uint8_t>(StatusCode::internal);
-    response.status = Status(known ? static_cast<StatusCode>(code) : StatusCode::internal, text);
+  if (head.code != 0) {
+    const bool known = head.code <= static_cast<std::uint8_t>(StatusCode::internal);
+    response.status = Status(known ? static_cast<StatusCode>(head.code) : StatusCode::internal, text);
     response.outputs.clear();
   }
   return response;
@@ -219,30 +205,21 @@ Result<infer::Response> read_response(Reader& from, const Bytes& message, const 
 
 Result<infer::RequestPtr> read_request(Reader& from, const Bytes& message, const Exchange& exchange, TimePoint now) {
   auto request = std::make_unique<infer::Request>();
-  from.number<std::uint64_t>();
-  request->priority = from.number<std::uint64_t>();
-  request->timeout_us = from.number<std::uint64_t>();
-  const auto left = from.number<std::int64_t>();
-  const auto number = from.number<std::uint64_t>();
-  from.number<std::uint32_t>();
-  const auto kind = from.number<std::uint8_t>();
-  const auto flags = from.number<std::uint8_t>();
-  const auto inputs = from.number<std::uint16_t>();
-  const auto wanted = from.number<std::uint16_t>();
-  const auto parameters = from.number<std::uint16_t>();
-  from.number<std::uint32_t>();
+  const auto head = from.number<RequestHead>();
+  request->priority = head.priority;
+  request->timeout_us = head.timeout_us;
   request->id = from.text();
   request->trace_id = from.text();
   const std::string_view sequence = from.text();
-  if (kind == 1) request->sequence.id = number;
-  if (kind == 2) request->sequence.id = std::string(sequence);
-  request->sequence.start = (flags & kStart) != 0;
-  request->sequence.end = (flags & kEnd) != 0;
+  if (head.sequence_kind == kNumbered) request->sequence.id = head.sequence;
+  if (head.sequence_kind == kNamed) request->sequence.id = std::string(sequence);
+  request->sequence.start = (head.flags & kStart) != 0;
+  request->sequence.end = (head.flags & kEnd) != 0;
   constexpr std::int64_t kYear = std::int64_t{365} * 24 * 3600 * 1'000'000;
-  if (left >= 0 && left < kYear) request->deadline = now + Micros(left);
-  for (std::uint16_t i = 0; i < wanted && !from.failed(); ++i) request->wanted.emplace_back(from.text());
-  request->parameters = read_parameters(from, parameters);
-  for (std::uint16_t i = 0; i < inputs && !from.failed(); ++i) {
+  if (head.left_us >= 0 && head.left_us < kYear) request->deadline = now + Micros(head.left_us);
+  for (std::uint16_t i = 0; i < head.wanted && !from.failed(); ++i) request->wanted.emplace_back(from.text());
+  request->parameters = read_parameters(from, head.parameters);
+  for (std::uint16_t i = 0; i < head.inputs && !from.failed(); ++i) {
     auto input = read_tensor(from, message, exchange);
     if (!input.ok()) return input.status();
     request->bytes += input->data.size();

@@ -1,19 +1,7 @@
 #pragma once
 
-// Wire: requests, responses and tensors as messages, in both directions.
-//
-//   tensor    u16 name length, u8 data type, u8 where, u32 rank, u64 block, u64 offset,
-//             u64 bytes; name; to 8: rank * i64; where = inline: to 16: the bytes
-//   where     0 inline; 1 in the writer's arena; 2 (worker to server) in the server's own,
-//             passed on; the server says by `block`, a token, when it is done with it
-//   request   u64 handle, u64 priority, u64 timeout_us, i64 microseconds to the deadline
-//             (-1: none), u64 sequence number, u32 rows, u8 sequence kind (0 none,
-//             1 number, 2 text), u8 flags (1 start, 2 end), u16 inputs, u16 wanted,
-//             u16 parameters, u32 0; texts id, trace id, sequence; wanted: texts;
-//             parameters; tensors
-//   response  u8 code, u8 0, u16 outputs, u16 parameters, u16 0; text message;
-//             parameters; tensors
-//   parameter u8 kind (0 bool, 1 int, 2 double, 3 text); text name; u8 | i64 | f64 | text
+// Wire: requests, responses and tensors as messages, in both directions; heads.h has
+// their bytes.
 //
 // Tensors of at most kInline bytes travel in the message, because a copy of that size
 // costs less than keeping book of a block. Larger ones that were received into the arena
@@ -27,12 +15,11 @@
 #include "infer/request.h"
 #include "infer/response.h"
 #include "worker/arena.h"
+#include "worker/heads.h"
 #include "worker/loans.h"
 #include "worker/message.h"
 
 namespace argosy::worker {
-
-inline constexpr std::size_t kInline = 64u << 10;
 
 // Where tensors live on the way out and in.
 struct Exchange {

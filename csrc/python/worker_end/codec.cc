@@ -9,15 +9,15 @@
 #include <utility>
 
 #include "python/worker_end/object.h"
+#include "worker/heads.h"
 #include "worker/message.h"
 
 namespace argosy::python {
 namespace {
 
+using worker::kInline;
 using worker::Reader;
 
-constexpr std::size_t kInline = 64u << 10;
-constexpr std::uint8_t kInMessage = 0;
 constexpr std::size_t kTypes = 14;
 constexpr std::size_t kLongestRank = 64;
 constexpr std::array<std::size_t, kTypes> kItemBytes{1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 0};
@@ -131,13 +131,7 @@ Object Message::data(std::uint8_t dtype, std::size_t size, PyObject* shape) {
 }
 
 Object Message::tensor(PyObject* memory) {
-  const auto name_size = from_.number<std::uint16_t>();
-  const auto dtype = from_.number<std::uint8_t>();
-  const auto where = from_.number<std::uint8_t>();
-  const auto rank = from_.number<std::uint32_t>();
-  const auto block = from_.number<std::uint64_t>();
-  const auto offset = from_.number<std::uint64_t>();
-  const auto size = from_.number<std::uint64_t>();
+  const auto [name_size, dtype, where, rank, block, offset, size] = from_.number<worker::TensorHead>();
   Object name(text_of(from_.raw(name_size)));
   from_.align(8);
   if (!name || from_.failed() || dtype >= kTypes || rank > kLongestRank) return Object(cut_off());
@@ -148,7 +142,7 @@ Object Message::tensor(PyObject* memory) {
     PyTuple_SET_ITEM(shape.get(), static_cast<Py_ssize_t>(i), dim);
   }
   if (!shape) return {};
-  Object array = where == kInMessage
+  Object array = where == worker::kInMessage
                      ? data(dtype, size, shape.get())
                      : Object(PyObject_CallFunction(names.read_far, "OikkkO", memory, static_cast<int>(dtype), block,
                                                     offset, size, shape.get()));
@@ -176,34 +170,26 @@ double monotonic_secs() {
 Object read_request(Message& message, PyObject* memory, PyObject* outputs, double now) {
   Reader& from = message.from();
   from.align(8);
-  const auto handle = from.number<std::uint64_t>();
-  const auto priority = from.number<std::uint64_t>();
-  const auto timeout_us = from.number<std::uint64_t>();
-  const auto left = from.number<std::int64_t>();
-  const auto number = from.number<std::uint64_t>();
-  from.number<std::uint32_t>();
-  const auto kind = from.number<std::uint8_t>();
-  const auto flags = from.number<std::uint8_t>();
-  const auto inputs = from.number<std::uint16_t>();
-  const auto wanted = from.number<std::uint16_t>();
-  const auto parameters = from.number<std::uint16_t>();
-  from.number<std::uint32_t>();
+  const auto head = from.number<worker::RequestHead>();
   Object identity(text_of(from.text()));
   Object trace(text_of(from.text()));
   Object sequence(text_of(from.text()));
   if (from.failed()) return Object(cut_off());
-  Object named = wanted != 0 ? message.texts(wanted) : Object::share(outputs);
-  Object given = message.parameters(parameters);
-  Object tensors = named && given ? message.tensors(inputs, memory) : Object();
+  Object named = head.wanted != 0 ? message.texts(head.wanted) : Object::share(outputs);
+  Object given = message.parameters(head.parameters);
+  Object tensors = named && given ? message.tensors(head.inputs, memory) : Object();
   if (!tensors) return {};
-  Object correlation = kind == 2 ? std::move(sequence) : Object(PyLong_FromUnsignedLongLong(kind == 1 ? number : 0));
-  Object request =
-      tuple_of(names.InferRequest, PyLong_FromUnsignedLongLong(handle), tensors.release(), named.release(),
-               identity.release(), correlation.release(), PyLong_FromLong(flags), PyLong_FromUnsignedLongLong(priority),
-               PyLong_FromUnsignedLongLong(timeout_us), given.release(), trace.release());
+  const std::uint64_t number = head.sequence_kind == worker::kNumbered ? head.sequence : 0;
+  Object correlation =
+      head.sequence_kind == worker::kNamed ? std::move(sequence) : Object(PyLong_FromUnsignedLongLong(number));
+  Object request = tuple_of(names.InferRequest, PyLong_FromUnsignedLongLong(head.handle), tensors.release(),
+                            named.release(), identity.release(), correlation.release(), PyLong_FromLong(head.flags),
+                            PyLong_FromUnsignedLongLong(head.priority), PyLong_FromUnsignedLongLong(head.timeout_us),
+                            given.release(), trace.release());
   if (!request) return {};
-  return tuple_of(names.Received, request.release(),
-                  left < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(now + static_cast<double>(left) * 1e-6));
+  return tuple_of(
+      names.Received, request.release(),
+      head.left_us < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(now + static_cast<double>(head.left_us) * 1e-6));
 }
 
 bool expects(const char* function, bool right) {
@@ -260,7 +246,7 @@ bool UsualTensor::append(PyObject* to) const {
   const Object raw(PyObject_CallMethodNoArgs(data_, names.tobytes));
   if (!raw) return false;
   const auto begin = static_cast<std::size_t>(PyByteArray_GET_SIZE(to));
-  const std::size_t dims = aligned(begin + 32 + name_.size(), 8);
+  const std::size_t dims = aligned(begin + sizeof(worker::TensorHead) + name_.size(), 8);
   const std::size_t bytes = aligned(dims + 8 * rank_, 16);
   if (!PyBytes_CheckExact(raw.get()) || static_cast<std::size_t>(PyBytes_GET_SIZE(raw.get())) != size_) {
     PyErr_SetString(PyExc_ValueError, "a tensor's shape is not that of its data");
@@ -269,18 +255,12 @@ bool UsualTensor::append(PyObject* to) const {
   if (PyByteArray_Resize(to, static_cast<Py_ssize_t>(bytes + size_)) != 0) return false;
   char* const message = PyByteArray_AS_STRING(to);
   std::memset(message + begin, 0, bytes - begin);
-  auto head = [at = message + begin](auto value) mutable {
-    std::memcpy(at, &value, sizeof value);
-    at += sizeof value;
-  };
-  head(static_cast<std::uint16_t>(name_.size()));
-  head(static_cast<std::uint8_t>(dtype_));
-  head(kInMessage);
-  head(static_cast<std::uint32_t>(rank_));
-  head(std::uint64_t{0});
-  head(std::uint64_t{0});
-  head(static_cast<std::uint64_t>(size_));
-  std::memcpy(message + begin + 32, name_.data(), name_.size());
+  const worker::TensorHead head{.name_size = static_cast<std::uint16_t>(name_.size()),
+                                .dtype = static_cast<std::uint8_t>(dtype_),
+                                .rank = static_cast<std::uint32_t>(rank_),
+                                .size = size_};
+  std::memcpy(message + begin, &head, sizeof head);
+  std::memcpy(message + begin + sizeof head, name_.data(), name_.size());
   std::memcpy(message + dims, dims_.data(), 8 * rank_);
   std::memcpy(message + bytes, PyBytes_AS_STRING(raw.get()), size_);
   return true;
@@ -348,11 +328,7 @@ PyObject* codec_read_response(PyObject*, PyObject* const* arguments, Py_ssize_t 
   Reader& from = message.from();
   from.raw(PyLong_AsSize_t(arguments[1]));
   if (PyErr_Occurred() != nullptr) return nullptr;
-  const auto code = from.number<std::uint8_t>();
-  from.number<std::uint8_t>();
-  const auto outputs = from.number<std::uint16_t>();
-  const auto parameters = from.number<std::uint16_t>();
-  from.number<std::uint16_t>();
+  const auto [code, zero, outputs, parameters, zero_too] = from.number<worker::ResponseHead>();
   Object text(text_of(from.text()));
   if (from.failed() || !text || code >= PyTuple_GET_SIZE(names.CODES)) return cut_off();
   Object given = message.parameters(parameters);

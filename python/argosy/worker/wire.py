@@ -1,4 +1,4 @@
-"""Requests and responses as messages; csrc/worker/wire.h has the bytes.
+"""Requests and responses as messages; csrc/worker/heads.h has the bytes.
 
 Small tensors travel in the message, large ones by their place in an arena. Reading
 trusts the server; what a model gives to be sent is checked.
