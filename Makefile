@@ -115,16 +115,19 @@ cuda-compile: $(VENV)/.ready  ## compile and link the CUDA build, run what of it
 	  cd build/cuda/csrc/python && $(VENV)/bin/python -c 'import _core; print("compiled and loaded:", _core.__file__)'; \
 	fi
 
+# With nvcc the wheel has the GPU code in it, linked statically: it runs with and without a GPU.
+WHEEL_CUDA = $(if $(NVCC),--config-settings cmake.define.ARGOSY_CUDA=ON \
+                          --config-settings cmake.define.CMAKE_CUDA_COMPILER=$(NVCC))
 wheel: $(VENV)/.tools  ## a stripped, auditwheel-clean wheel in dist/
 	rm -rf build/wheel-raw
 	$(VENV)/bin/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel-raw \
-	  --config-settings build-dir=build/wheel .
+	  --config-settings build-dir=build/wheel $(WHEEL_CUDA) .
 	mkdir -p dist
 	auditwheel repair --wheel-dir dist build/wheel-raw/argosy-*.whl
 	@ls -l $$(ls -t dist/argosy-*.whl | head -1) | awk '{ printf "%s: %.1f MB\n", $$9, $$5 / 1e6 }'
 
 wheel-check: wheel  ## the wheel in an empty environment serves a model
-	bash .ci/wheel_check $$(ls -t dist/argosy-*.whl | head -1)
+	bash .ci/wheel_check $$(ls -t dist/argosy-*.whl | head -1) $(if $(NVCC),True,False)
 
 # Beyond .ci/run, which has one interpreter: those given, or all that are found here.
 PYTHONS ?= $(foreach minor,10 11 12 13,$(shell command -v python3.$(minor)))
