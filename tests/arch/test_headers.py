@@ -15,11 +15,11 @@ CSRC = Path(__file__).resolve().parents[2] / "csrc"
 COMPILER = os.environ.get("CXX") or shutil.which("c++")
 
 # Foreign headers are not at hand outside a build: what needs them is compiled by the build.
-FOREIGN_ROOMS = ("device/cuda/",)
+FOREIGN_PLACES = ("device/cuda/", "http2/parts.h")
 
 
 def standalone_headers() -> list[Path]:
-    return [h for h in sorted(CSRC.rglob("*.h")) if not h.relative_to(CSRC).as_posix().startswith(FOREIGN_ROOMS)]
+    return [h for h in sorted(CSRC.rglob("*.h")) if not h.relative_to(CSRC).as_posix().startswith(FOREIGN_PLACES)]
 
 
 def include_flags() -> list[str]:
