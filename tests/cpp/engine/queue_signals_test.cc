@@ -22,7 +22,7 @@ class UntilEnded final : public sched::Policy {
   }
   sched::Decision next(std::size_t, TimePoint now) override {
     if (queue_.empty()) return sched::WaitForWork{};
-    if (!ended_) return sched::WaitUntil{now + 1h};
+    if (!ended_ && now != TimePoint::max()) return sched::WaitUntil{now + 1h};
     return sched::RunBatch{std::exchange(queue_, {})};
   }
   void ended(std::size_t, TimePoint) override { ended_ = true; }
