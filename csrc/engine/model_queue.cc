@@ -56,12 +56,17 @@ void ModelQueue::give_back(std::size_t instance) {
   std::optional<std::size_t> called;
   {
     auto state = state_.lock();
-    state->places[instance].rest = Rest::asleep;
-    state->asleep.push_back(instance);
-    if (state->closed) {
+    Place& place = state->places[instance];
+    // The policy hears that the batch is over, as it does from an instance that comes for work.
+    auto decision = state->policy->next(instance, state->closed ? TimePoint::max() : clock_.now());
+    if (std::holds_alternative<sched::WaitForWork>(decision) && !state->closed) {
+      place.rest = Rest::asleep;
+      state->asleep.push_back(instance);
+    } else {
+      if (auto* batch = std::get_if<sched::RunBatch>(&decision)) place.handed = std::move(*batch);
+      place.rest = Rest::called;
+      ++state->called;
       called = instance;
-    } else if (state->policy->size() > 0) {
-      called = call_one(*state, clock_.now());
     }
   }
   signal(called);

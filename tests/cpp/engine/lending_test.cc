@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "engine/engine_fixture.h"
+#include "engine/model_queue.h"
 
 namespace argosy::engine {
 namespace {
@@ -127,6 +128,51 @@ TEST_F(LendingTest, WhatComesWhileItIsLentIsRunByItsOwnThread) {
     return;
   }
   FAIL() << "it was never lent";
+}
+
+// Runs what there is, and counts how often an instance came for work.
+class Counting final : public sched::Policy {
+ public:
+  explicit Counting(std::atomic<int>& came) : came_(came) {}
+  Status push(sched::Pending&& item, TimePoint) override {
+    queue_.push_back(std::move(item));
+    return {};
+  }
+  sched::Decision next(std::size_t, TimePoint) override {
+    ++came_;
+    if (queue_.empty()) return sched::WaitForWork{};
+    return sched::RunBatch{std::exchange(queue_, {})};
+  }
+  std::vector<sched::Dropped> expired(TimePoint) override { return {}; }
+  TimePoint next_deadline() const override { return TimePoint::max(); }
+  std::size_t size() const override { return queue_.size(); }
+  TimePoint oldest_arrival() const override { return TimePoint::max(); }
+
+ private:
+  std::atomic<int>& came_;
+  std::vector<sched::Pending> queue_;
+};
+
+// Or the policy would take the pause until the next request for a part of the batch.
+TEST(LentInstance, ThePolicyHearsAtOnceThatTheBorrowedBatchIsOver) {
+  SteadyClock clock;
+  std::atomic<int> came{0};
+  ModelQueue queue(std::make_unique<Counting>(came), 1, clock);
+  queue.lend(0);
+  std::thread instance([&] {
+    while (queue.take(0)) {}
+  });
+  const auto push = [&] {
+    return queue.push({.request = std::make_unique<infer::Request>(), .rows = 1, .arrived = clock.now()}, clock.now(),
+                      ModelQueue::Wake::borrow);
+  };
+  auto pushed = push();
+  while (!pushed.loan) pushed = push();
+  const int before = came;
+  queue.give_back(0);
+  EXPECT_EQ(came, before + 1);
+  queue.close();
+  instance.join();
 }
 
 // Borrowers and ordinary callers from many threads, and an unload in the middle: each
