@@ -339,23 +339,23 @@ def take_back(lent: Sequence[int], outputs: Outputs) -> None:
 
 # The native half does the same for what is usual, and comes back for the rest.
 
+FOR_NATIVE: Mapping[str, object] = {
+    "InferRequest": InferRequest,
+    "InferResponse": InferResponse,
+    "Failure": Failure,
+    "Received": Received,
+    "TensorValue": TensorValue,
+    "DTYPES": DTYPES,
+    "CODES": CODES,
+    "NUMPY": _NUMPY,
+    "ndarray": np.ndarray,
+    "read_far": _read_far,
+    "read_strings": _strings,
+    "put_tensor": _put_tensor,
+}
+
 if native is None:
     read_requests, read_response, put_tensors = _read_requests, _read_response, _put_tensors
 else:
-    native.set_up(
-        {
-            "InferRequest": InferRequest,
-            "InferResponse": InferResponse,
-            "Failure": Failure,
-            "Received": Received,
-            "TensorValue": TensorValue,
-            "DTYPES": DTYPES,
-            "CODES": CODES,
-            "NUMPY": _NUMPY,
-            "ndarray": np.ndarray,
-            "read_far": _read_far,
-            "read_strings": _strings,
-            "put_tensor": _put_tensor,
-        }
-    )
+    native.set_up(FOR_NATIVE)
     read_requests, read_response, put_tensors = native.read_requests, native.read_response, native.put_tensors

@@ -12,7 +12,7 @@ import argosy
 import numpy as np
 import pytest
 from argosy.worker import wire
-from argosy.worker.host import Failure, InferResponse, TensorValue
+from argosy.worker.host import TensorValue
 from argosy.worker.memory import Inputs, Mapping, Outputs
 
 ARENA = 1 << 22
@@ -63,22 +63,7 @@ def native_read() -> Callable[..., Any]:
     core = pytest.importorskip("argosy._core")
     argosy.__path__.append(os.path.dirname(os.path.realpath(core.__file__)))
     native: Any = pytest.importorskip("argosy._worker")
-    native.set_up(
-        {
-            "InferRequest": wire.InferRequest,
-            "InferResponse": InferResponse,
-            "Failure": Failure,
-            "Received": wire.Received,
-            "TensorValue": TensorValue,
-            "DTYPES": wire.DTYPES,
-            "CODES": wire.CODES,
-            "NUMPY": wire._NUMPY,
-            "ndarray": np.ndarray,
-            "read_far": wire._read_far,
-            "read_strings": wire._strings,
-            "put_tensor": wire._put_tensor,
-        }
-    )
+    native.set_up(wire.FOR_NATIVE)
     return native.read_requests  # type: ignore[no-any-return]
 
 

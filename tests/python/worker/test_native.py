@@ -15,7 +15,7 @@ import argosy
 import numpy as np
 import pytest
 from argosy.worker import rings, wire
-from argosy.worker.host import Failure, InferResponse, TensorValue
+from argosy.worker.host import InferResponse, TensorValue
 from argosy.worker.memory import Outputs
 
 core = pytest.importorskip("argosy._core")
@@ -29,22 +29,7 @@ MEMORY: Any = wire.Memory(None, None)  # type: ignore[arg-type]
 
 @pytest.fixture(autouse=True)
 def _set_up() -> None:
-    native.set_up(
-        {
-            "InferRequest": wire.InferRequest,
-            "InferResponse": wire.InferResponse,
-            "Failure": Failure,
-            "Received": wire.Received,
-            "TensorValue": TensorValue,
-            "DTYPES": wire.DTYPES,
-            "CODES": wire.CODES,
-            "NUMPY": wire._NUMPY,
-            "ndarray": np.ndarray,
-            "read_far": wire._read_far,
-            "read_strings": wire._strings,
-            "put_tensor": wire._put_tensor,
-        }
-    )
+    native.set_up(wire.FOR_NATIVE)
 
 
 class Place:
