@@ -9,6 +9,8 @@ BUILD ?= $(CURDIR)/build/dev
 JOBS ?= $(shell nproc)
 REPOSITORY ?= model_repository
 SERVE_FLAGS ?=
+# ON compiles each C++ test program at once: for who builds them a single time.
+UNITY_TESTS ?= OFF
 NVCC ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc))
 
 export PATH := $(VENV)/bin:$(PATH)
@@ -37,7 +39,8 @@ $(VENV)/.ready:
 $(VENV)/.installed: $(VENV)/.ready pyproject.toml CMakeLists.txt
 	@echo "building argosy into $(BUILD)"
 	$(PIP) --no-build-isolation --editable '.[onnx]' --config-settings build-dir=$(BUILD) \
-	  --config-settings cmake.define.ARGOSY_TESTS=ON
+	  --config-settings cmake.define.ARGOSY_TESTS=ON --config-settings cmake.define.ARGOSY_UNITY=OFF \
+	  --config-settings cmake.define.ARGOSY_UNITY_TESTS=$(UNITY_TESTS)
 	@touch $@
 
 # What tests need comes on top, only when something is tested.
@@ -84,35 +87,39 @@ cpp-test: $(VENV)/.installed
 headers: $(VENV)/.tools  ## each header compiles alone
 	$(PYTEST) -q tests/arch -m slow
 
+# Nobody edits these builds: whole rooms at once, and no optimiser, whose time the checks double.
+UNITY := -DARGOSY_UNITY=ON -DARGOSY_UNITY_TESTS=ON
+ASAN = $(CONFIGURE) -B build/asan $(UNITY) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1" \
+  -DARGOSY_SANITIZE=address,undefined -DARGOSY_FUZZ=ON -DARGOSY_FUZZ_REPLAY=ON >/dev/null
+
 asan: $(VENV)/.ready  ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(CONFIGURE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DARGOSY_SANITIZE=address,undefined >/dev/null
+	$(ASAN)
 	cmake --build build/asan -j $(JOBS) --target cpp_tests
 	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	  ctest --test-dir build/asan --output-on-failure --no-tests=error -j $(JOBS)
+	  ctest --test-dir build/asan --output-on-failure --no-tests=error -j $(JOBS) -E '^fuzz_'
 
 # ThreadSanitizer's shadow memory does not fit every random address layout, hence setarch.
 tsan: $(VENV)/.ready  ## the C++ tests under ThreadSanitizer
-	$(CONFIGURE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DARGOSY_SANITIZE=thread >/dev/null
+	$(CONFIGURE) -B build/tsan $(UNITY) -DCMAKE_BUILD_TYPE=Debug -DARGOSY_SANITIZE=thread >/dev/null
 	cmake --build build/tsan -j $(JOBS) --target cpp_tests
 	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
 	  setarch --addr-no-randomize ctest --test-dir build/tsan --output-on-failure --no-tests=error -j $(JOBS)
 
 fuzz-replay: $(VENV)/.ready  ## every corpus file through its parser under ASan, with any compiler
-	@if [ -f tests/fuzz/CMakeLists.txt ]; then \
-	  $(CONFIGURE) -B build/fuzz-replay -DCMAKE_BUILD_TYPE=Debug -DARGOSY_TESTS=OFF -DARGOSY_BENCH=OFF -DARGOSY_FUZZ=ON \
-	    -DARGOSY_SANITIZE=address,undefined >/dev/null && \
-	  cmake --build build/fuzz-replay -j $(JOBS) --target fuzz_targets && \
-	  ctest --test-dir build/fuzz-replay --output-on-failure --no-tests=error -j $(JOBS); \
-	else echo "skipped: fuzz-replay (tests/fuzz has no targets)"; fi
+	$(ASAN)
+	cmake --build build/asan -j $(JOBS) --target fuzz_targets
+	ctest --test-dir build/asan --output-on-failure --no-tests=error -j $(JOBS) -R '^fuzz_'
 
-cuda-compile: $(VENV)/.ready  ## compile and link the CUDA build, run what of it needs no GPU; needs nvcc
+headers: $(VENV)/.tools  ## each header compiles alone
+	$(PYTEST) -q tests/arch -m slow
+
+cuda-compile: $(VENV)/.ready  ## compile and link what drives a GPU, run what of it needs none; needs nvcc
 	@if [ -z "$(NVCC)" ]; then echo "skipped: cuda-compile (no nvcc)"; \
 	else \
-	  $(CONFIGURE) -B build/cuda -DARGOSY_PYTHON=ON -DARGOSY_TESTS=ON -DARGOSY_BENCH=OFF -DARGOSY_CUDA=ON \
+	  $(CONFIGURE) -B build/cuda $(UNITY) -DARGOSY_TESTS=ON -DARGOSY_BENCH=OFF -DARGOSY_CUDA=ON \
 	    -DCMAKE_CUDA_COMPILER=$(NVCC) >/dev/null && \
-	  cmake --build build/cuda -j $(JOBS) --target _core device_test assemble_test gpu_programs && \
-	  ctest --test-dir build/cuda --output-on-failure --no-tests=error -R '^(device|assemble|gpu_check|gpu_bench)$$' && \
-	  cd build/cuda/csrc/python && $(VENV)/bin/python -c 'import _core; print("compiled and loaded:", _core.__file__)'; \
+	  cmake --build build/cuda -j $(JOBS) --target device_test assemble_test gpu_programs && \
+	  ctest --test-dir build/cuda --output-on-failure --no-tests=error -R '^(device|assemble|gpu_check|gpu_bench)$$'; \
 	fi
 
 # With nvcc the wheel has the GPU code in it, linked statically: it runs with and without a GPU.

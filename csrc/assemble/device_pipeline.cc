@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "assemble/alignment.h"
 #include "assemble/output_plan.h"
 #include "base/bytes_pool.h"
 #include "base/log.h"
@@ -148,12 +149,11 @@ Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts>
 
 Result<std::vector<std::byte*>> DevicePipeline::reserve(Flight& flight, std::span<const std::size_t> bytes) {
   assert(!flight.reserved_);
-  constexpr std::size_t kAlignment = 256;
   std::vector<std::size_t> begins;
   begins.reserve(bytes.size());
   std::size_t at = 0;
   for (const std::size_t each : bytes) {
-    at = (at + kAlignment - 1) / kAlignment * kAlignment;
+    at = aligned(at);
     begins.push_back(at);
     at += each;
   }

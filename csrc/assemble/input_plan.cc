@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "assemble/alignment.h"
 #include "device/pool.h"
 
 namespace argosy::assemble {
@@ -12,11 +13,7 @@ namespace {
 using device::Memory;
 using device::MemoryKind;
 
-constexpr std::size_t kAlignment = 256;  // of each input in the block; what device allocators promise
-
 enum class Way { stage, direct, on_device };
-
-std::size_t aligned(std::size_t at) { return (at + kAlignment - 1) / kAlignment * kAlignment; }
 
 Way way_of(const Memory& part, const InputParts& input, const InputRules& rules) {
   if (!part.on_host()) return Way::on_device;

@@ -3,15 +3,9 @@
 #include <algorithm>
 #include <functional>
 
+#include "assemble/alignment.h"
+
 namespace argosy::assemble {
-namespace {
-
-constexpr std::size_t kAlignment = 256;
-
-std::size_t aligned(std::size_t at) { return (at + kAlignment - 1) / kAlignment * kAlignment; }
-
-}  // namespace
-
 // std::less orders any two addresses, also those of different blocks.
 bool lies_in(const device::Memory& memory, std::span<const std::byte> block) {
   const std::less_equal<const std::byte*> not_after;

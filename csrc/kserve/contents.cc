@@ -51,8 +51,6 @@ std::size_t count_varints(std::string_view packed) {
   return ends;
 }
 
-Status broken() { return invalid_argument("the message is not a valid protobuf ModelInferRequest"); }
-
 std::string of_input(const ContentsPlace& place) {
   return "input tensor '" + std::string(place.input) + "' for model '" + std::string(place.model) + "'";
 }
@@ -84,7 +82,7 @@ Result<Measured> measure(std::string_view contents, const ContentsPlace& place) 
         payload = text.size();
       } else if (field == 6 || field == 7) {
         const std::size_t size = field == 6 ? 4 : 8;
-        if (text.size() % size != 0) return broken();
+        if (text.size() % size != 0) return not_an_infer_request();
         elements = text.size() / size;
       } else {
         elements = count_varints(text);
@@ -101,7 +99,7 @@ Result<Measured> measure(std::string_view contents, const ContentsPlace& place) 
     found.elements += elements;
     found.payload += payload;
   }
-  if (!reader.ok()) return broken();
+  if (!reader.ok()) return not_an_infer_request();
   return found;
 }
 
@@ -157,6 +155,8 @@ bool fill(WireReader& reader, std::byte* to, std::uint32_t wanted, DType dtype) 
 
 }  // namespace
 
+Status not_an_infer_request() { return invalid_argument("the message is not a valid protobuf ModelInferRequest"); }
+
 Result<Bytes> read_contents(std::string_view contents, DType dtype, const ContentsPlace& place, BytesPool& pool) {
   const auto found = measure(contents, place);
   if (!found.ok()) return found.status();
@@ -176,7 +176,7 @@ Result<Bytes> read_contents(std::string_view contents, DType dtype, const Conten
   Buffer buffer = pool.allocate(size);
   if (!buffer) return resource_exhausted("no memory for " + of_input(place) + ": " + std::to_string(size) + " bytes");
   WireReader reader(contents);
-  if (!fill(reader, buffer.data(), wanted, dtype)) return broken();
+  if (!fill(reader, buffer.data(), wanted, dtype)) return not_an_infer_request();
   return std::move(buffer).freeze(size);
 }
 

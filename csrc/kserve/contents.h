@@ -22,6 +22,8 @@ struct ContentsPlace {
   std::string_view model;
 };
 
+Status not_an_infer_request();  // what every break of the wire format is told
+
 // `contents` is the message body. Empty Bytes when no list holds anything.
 Result<Bytes> read_contents(std::string_view contents, tensor::DType dtype, const ContentsPlace& place,
                             BytesPool& pool);

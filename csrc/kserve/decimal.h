@@ -17,6 +17,8 @@ namespace argosy::kserve {
 
 inline constexpr std::size_t kLongestDouble = 64;  // bytes write_double() may touch; it writes in whole blocks
 
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 // Writes `value` and returns the end.
 char* write_double(char* to, double value);
 

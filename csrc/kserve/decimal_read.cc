@@ -22,8 +22,6 @@ struct Scanned {
   bool exact = false;  // `digits` holds every digit
 };
 
-bool digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
-
 constexpr std::array<std::uint64_t, 9> kSteps{1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 
 // Digits from `p` on, appended to `digits`; eight characters a step, without a branch
@@ -46,7 +44,7 @@ inline const char* take_digits(const char* p, const char* end, std::uint64_t& di
     p += count;
     if (count < 8) return p;
   }
-  while (p < end && digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
+  while (p < end && is_digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
   return p;
 }
 
@@ -56,10 +54,10 @@ inline const char* take_digits(const char* p, const char* end, std::uint64_t& di
   // Half of a tensor is negative: no branch can foresee a sign.
   out.negative = p < end && *p == '-';
   p += out.negative ? 1 : 0;
-  if (p == end || !digit(*p)) return nullptr;
+  if (p == end || !is_digit(*p)) return nullptr;
   const char* const first = p;
   std::uint64_t digits = 0;
-  while (p < end && digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
+  while (p < end && is_digit(*p)) digits = digits * 10 + static_cast<unsigned char>(*p++ - '0');
   if (*first == '0' && p - first > 1) return nullptr;
   std::ptrdiff_t count = p - first;
   int exponent = 0;
@@ -79,9 +77,9 @@ inline const char* take_digits(const char* p, const char* end, std::uint64_t& di
     ++p;
     bool minus = false;
     if (p < end && (*p == '+' || *p == '-')) minus = *p++ == '-';
-    if (p == end || !digit(*p)) return nullptr;
+    if (p == end || !is_digit(*p)) return nullptr;
     int power = 0;
-    for (; p < end && digit(*p); ++p) {
+    for (; p < end && is_digit(*p); ++p) {
       if (power < 100000) power = power * 10 + (*p - '0');
     }
     exponent += minus ? -power : power;
@@ -101,7 +99,7 @@ double slow(const char* p, const char* end, const Scanned& seen) {
   const char* at = p + (seen.negative ? 1 : 0);
   std::ptrdiff_t magnitude = 0;
   bool in_fraction = false, begun = false;
-  for (; at < end && (digit(*at) || *at == '.'); ++at) {
+  for (; at < end && (is_digit(*at) || *at == '.'); ++at) {
     if (*at == '.') {
       in_fraction = true;
     } else if (begun || *at != '0') {

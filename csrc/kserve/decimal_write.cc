@@ -171,7 +171,7 @@ std::uint64_t spread_eight(std::uint32_t value) {
   return tens | ((pairs - 10 * tens) << 8);
 }
 
-constexpr std::array<std::uint64_t, 20> kTens = [] {
+constexpr std::array<std::uint64_t, 20> kTenTo = [] {
   std::array<std::uint64_t, 20> tens{};
   std::uint64_t ten = 1;
   for (auto& t : tens) {
@@ -183,7 +183,7 @@ constexpr std::array<std::uint64_t, 20> kTens = [] {
 
 int digit_count(std::uint64_t value) {
   const int guess = static_cast<int>(std::bit_width(value | 1)) * 1233 >> 12;
-  return guess + (value >= kTens[static_cast<std::size_t>(guess)] ? 1 : 0);
+  return guess + (value >= kTenTo[static_cast<std::size_t>(guess)] ? 1 : 0);
 }
 
 constexpr int kDigits = 17;  // no double needs more
@@ -225,7 +225,7 @@ char* write_exponent(char* to, int exponent) {
 char* place_point(char* to, Decimal decimal) {
   const int length = digit_count(decimal.digits);
   const int point = length + decimal.exponent;  // digits before the point
-  const Spread digits(decimal.digits * kTens[static_cast<std::size_t>(kDigits - length)]);
+  const Spread digits(decimal.digits * kTenTo[static_cast<std::size_t>(kDigits - length)]);
   if (point == 1) {
     to[0] = digits.first;
     to[1] = '.';

@@ -42,9 +42,9 @@ std::optional<tensor::Shape> shape_for(std::size_t count, const model::TensorSpe
   return shape;
 }
 
-class Decoder {
+class GenerateDecoder {
  public:
-  Decoder(const Bytes& body, const model::ModelSpec& spec, const JsonLimits& limits, BytesPool& pool)
+  GenerateDecoder(const Bytes& body, const model::ModelSpec& spec, const JsonLimits& limits, BytesPool& pool)
       : spec_(spec), limits_(limits), pool_(pool), reader_(body.view()) {
     out_.request = std::make_unique<infer::Request>();
   }
@@ -191,7 +191,7 @@ Result<Decoded> decode_generate(const Bytes& body, const model::ModelSpec& spec,
         "request JSON size of " + std::to_string(body.size()) + " bytes exceeds the maximum allowed input size of " +
         std::to_string(limits.max_input_bytes) + " bytes. Use --http-max-input-size to increase the limit.");
   }
-  return Decoder(body, spec, limits, pool).run();
+  return GenerateDecoder(body, spec, limits, pool).run();
 }
 
 Result<Gather> encode_generate(const infer::Response& response, const model::ModelSpec& spec, std::string_view id,

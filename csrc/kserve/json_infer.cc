@@ -25,10 +25,10 @@ struct Draft {
   TensorParameters parameters;
 };
 
-class Decoder {
+class InferDecoder {
  public:
-  Decoder(const Bytes& body, std::size_t header_size, std::string_view model, const JsonLimits& limits, BytesPool& pool,
-          const shm::Regions* regions)
+  InferDecoder(const Bytes& body, std::size_t header_size, std::string_view model, const JsonLimits& limits,
+               BytesPool& pool, const shm::Regions* regions)
       : body_(body),
         header_size_(header_size),
         model_(model),
@@ -349,7 +349,7 @@ Result<Decoded> decode_http_infer(const Bytes& body, std::optional<std::string_v
     return invalid_argument("request JSON size of " + std::to_string(*header_size) +
                             " bytes exceeds the maximum allowed input size of " + of_limit(limits.max_input_bytes));
   }
-  return Decoder(body, *header_size, model_name, limits, pool, regions).run();
+  return InferDecoder(body, *header_size, model_name, limits, pool, regions).run();
 }
 
 }  // namespace argosy::kserve

@@ -8,8 +8,6 @@
 namespace argosy::kserve {
 namespace {
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
-
 void append_utf8(std::string& to, std::uint32_t c) {
   if (c < 0x80) {
     to += static_cast<char>(c);
@@ -44,23 +42,23 @@ std::string_view to_string(JsonKind kind) {
 
 const char* json_number_end(const char* p, const char* end) {
   if (p < end && *p == '-') ++p;
-  if (p == end || !digit(*p)) return nullptr;
+  if (p == end || !is_digit(*p)) return nullptr;
   if (*p == '0') {
     ++p;
-    if (p < end && digit(*p)) return nullptr;
+    if (p < end && is_digit(*p)) return nullptr;
   } else {
-    while (p < end && digit(*p)) ++p;
+    while (p < end && is_digit(*p)) ++p;
   }
   if (p < end && *p == '.') {
     ++p;
-    if (p == end || !digit(*p)) return nullptr;
-    while (p < end && digit(*p)) ++p;
+    if (p == end || !is_digit(*p)) return nullptr;
+    while (p < end && is_digit(*p)) ++p;
   }
   if (p < end && (*p == 'e' || *p == 'E')) {
     ++p;
     if (p < end && (*p == '+' || *p == '-')) ++p;
-    if (p == end || !digit(*p)) return nullptr;
-    while (p < end && digit(*p)) ++p;
+    if (p == end || !is_digit(*p)) return nullptr;
+    while (p < end && is_digit(*p)) ++p;
   }
   return p;
 }
@@ -97,7 +95,7 @@ JsonKind JsonReader::peek() {
     case '-':
     case 'N':
     case 'I': return JsonKind::number;
-    default: return digit(*p_) ? JsonKind::number : JsonKind::nothing;
+    default: return is_digit(*p_) ? JsonKind::number : JsonKind::nothing;
   }
 }
 

@@ -13,8 +13,6 @@ namespace {
 // Far above any model, and low enough that a message of empty entries stays cheap.
 constexpr std::size_t kMostTensors = 16384;
 
-Status broken() { return invalid_argument("the message is not a valid protobuf ModelInferRequest"); }
-
 enum class Choice : std::uint8_t { none, boolean, int64, string, number, uint64 };
 struct Param {
   std::string_view key;
@@ -165,7 +163,7 @@ Status read_shape(WireReader& reader, tensor::Shape& shape) {
   if (!reader.bytes(packed)) return {};
   WireReader dims(packed);
   while (!dims.at_end()) {
-    if (!dims.raw_varint(dim)) return broken();
+    if (!dims.raw_varint(dim)) return not_an_infer_request();
     shape.push_back(static_cast<std::int64_t>(dim));
   }
   return {};
@@ -192,10 +190,10 @@ Status read_input(std::string_view message, Input& input) {
       reader.skip();
     }
   }
-  if (!reader.ok()) return broken();
+  if (!reader.ok()) return not_an_infer_request();
   for (const std::string_view entry : parameters) {
     const auto param = read_param(entry);
-    if (!param) return broken();
+    if (!param) return not_an_infer_request();
     // Other parameters of an input have no meaning in the protocol.
     if (const auto status = take(*param, input.tensor.name, input.shm); status && !status->ok()) return *status;
   }
@@ -222,10 +220,10 @@ Status read_output(std::string_view message, WantedOutput& output, RegionReferen
       reader.skip();
     }
   }
-  if (!reader.ok()) return broken();
+  if (!reader.ok()) return not_an_infer_request();
   for (const std::string_view entry : parameters) {
     const auto param = read_param(entry);
-    if (!param) return broken();
+    if (!param) return not_an_infer_request();
     if (param->key == "classification") {
       if (param->choice != Choice::int64) {
         return invalid_argument("invalid value type for 'classification' parameter, expected int64_param");
@@ -248,11 +246,11 @@ Status read_output(std::string_view message, WantedOutput& output, RegionReferen
 
 // The parts of the message as views, before any is interpreted: the model's name and
 // the id may stand after what needs them.
-struct Parts {
+struct Sections {
   std::vector<std::string_view> parameters, inputs, outputs, raw;
 };
 
-Status split(std::string_view message, ModelInferCall& call, Parts& parts) {
+Status split(std::string_view message, ModelInferCall& call, Sections& parts) {
   WireReader reader(message);
   while (reader.next()) {
     std::string_view text;
@@ -271,7 +269,7 @@ Status split(std::string_view message, ModelInferCall& call, Parts& parts) {
       default: parts.raw.push_back(text); break;
     }
   }
-  if (!reader.ok()) return broken();
+  if (!reader.ok()) return not_an_infer_request();
   if (parts.inputs.size() > kMostTensors || parts.outputs.size() > kMostTensors) {
     return invalid_argument("a request may have at most " + std::to_string(kMostTensors) + " inputs and outputs, got " +
                             std::to_string(parts.inputs.size()) + " and " + std::to_string(parts.outputs.size()));
@@ -279,8 +277,8 @@ Status split(std::string_view message, ModelInferCall& call, Parts& parts) {
   return {};
 }
 
-Status attach_data(Input& input, const Bytes& message, const Parts& parts, std::size_t& next_raw, ModelInferCall& call,
-                   BytesPool& pool, const shm::Regions* regions) {
+Status attach_data(Input& input, const Bytes& message, const Sections& parts, std::size_t& next_raw,
+                   ModelInferCall& call, BytesPool& pool, const shm::Regions* regions) {
   const std::string& model = call.model_name;
   const std::string& name = input.tensor.name;
   const bool typed = input.has_contents && !input.contents.empty();
@@ -313,12 +311,12 @@ Status attach_data(Input& input, const Bytes& message, const Parts& parts, std::
 }
 
 Status decode(const Bytes& message, ModelInferCall& call, BytesPool& pool, const shm::Regions* regions) {
-  Parts parts;
+  Sections parts;
   if (auto status = split(message.view(), call, parts); !status.ok()) return status;
   infer::Request& request = *call.request;
   for (const std::string_view entry : parts.parameters) {
     const auto param = read_param(entry);
-    if (!param) return broken();
+    if (!param) return not_an_infer_request();
     if (auto status = request_parameter(*param, request); !status.ok()) return status;
   }
   std::size_t next_raw = 0;

@@ -18,7 +18,7 @@ namespace py = pybind11;
 
 namespace {
 
-shm::Kind kind_of(const std::string& name) {
+shm::Kind kind_named(const std::string& name) {
   if (name == "system") return shm::Kind::system;
   if (name == "cuda") return shm::Kind::cuda;
   raise(invalid_argument("kind of shared memory: expected system or cuda, got '" + name + "'"));
@@ -74,7 +74,7 @@ void bind_shm(py::module_& m) {
       .def(
           "unregister",
           [](Regions& self, const std::string& kind, const std::string& name) {
-            const shm::Kind which = kind_of(kind);
+            const shm::Kind which = kind_named(kind);
             py::gil_scoped_release release;
             if (name.empty()) return self.unregister_all(which);
             self.unregister(which, name);
@@ -85,10 +85,10 @@ void bind_shm(py::module_& m) {
           [](const Regions& self, const std::string& kind, const std::string& name) {
             py::list out;
             if (!name.empty()) {
-              out.append(to_python(take(self.status(kind_of(kind), name))));
+              out.append(to_python(take(self.status(kind_named(kind), name))));
               return out;
             }
-            for (const shm::RegionStatus& region : self.list(kind_of(kind))) out.append(to_python(region));
+            for (const shm::RegionStatus& region : self.list(kind_named(kind))) out.append(to_python(region));
             return out;
           },
           py::arg("kind"), py::arg("name") = "", "Raises NotFound for a name that is unknown or of the other kind.");

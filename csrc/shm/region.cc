@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -16,8 +15,6 @@ namespace argosy::shm {
 namespace {
 
 constexpr std::string_view kReserved = "triton_python_backend_shm_region_";
-
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
 
 Status refused(const std::string& name, const std::string& why) {
   return invalid_argument("failed to register shared memory region " + quoted(name) + ": " + why);
@@ -60,6 +57,8 @@ class Opened {
 };
 
 }  // namespace
+
+std::string quoted(std::string_view name) { return "'" + std::string(name) + "'"; }
 
 Result<std::shared_ptr<Region>> Region::open_system(const std::string& name, const std::string& key,
                                                     std::uint64_t offset, std::uint64_t byte_size) {

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "device/device.h"
@@ -25,6 +26,9 @@
 #include "shm/torn_pages.h"
 
 namespace argosy::shm {
+
+// A name as messages show it.
+std::string quoted(std::string_view name);
 
 enum class Kind : std::uint8_t { system, cuda };
 

@@ -4,14 +4,6 @@
 #include <iterator>
 
 namespace argosy::worker {
-namespace {
-
-constexpr std::size_t kPage = 4096;
-
-std::size_t whole_pages(std::size_t size) { return (std::max<std::size_t>(size, 1) + kPage - 1) / kPage * kPage; }
-
-}  // namespace
-
 Result<std::shared_ptr<Arena>> Arena::create(const std::string& name, std::size_t capacity, std::size_t kept) {
   auto memory = SharedMemory::create(name, whole_pages(capacity));
   if (!memory.ok()) return memory.status();

@@ -7,17 +7,14 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x57475241;  // "ARGW"
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kPage = 4096;
 constexpr std::uint32_t kMessages = 1u << 20, kBlocks = 1u << 16;
 
 enum RingName : std::size_t { kWork, kResults, kCalls, kReturns, kReturnedByWorker, kReleasedByServer, kRings };
 constexpr std::array<std::uint32_t, kRings> kCapacities{kMessages, kMessages, kMessages, kMessages, kBlocks, kBlocks};
 
-constexpr std::size_t pages(std::size_t size) { return (size + kPage - 1) / kPage * kPage; }
-
 constexpr std::size_t place_of(std::size_t ring) {
-  std::size_t at = kPage + pages(kSlots * sizeof(std::uint32_t));
-  for (std::size_t i = 0; i < ring; ++i) at += pages(kRingHead + kCapacities[i]);
+  std::size_t at = kPage + whole_pages(kSlots * sizeof(std::uint32_t));
+  for (std::size_t i = 0; i < ring; ++i) at += whole_pages(kRingHead + kCapacities[i]);
   return at;
 }
 

@@ -3,13 +3,6 @@
 #include <utility>
 
 namespace argosy::worker {
-namespace {
-
-std::uint32_t slot_of(Handle handle) { return static_cast<std::uint32_t>(handle); }
-std::uint32_t generation_of(Handle handle) { return static_cast<std::uint32_t>(handle >> 32); }
-
-}  // namespace
-
 class InFlight::Listener final : public infer::CancelListener {
  public:
   Listener(std::shared_ptr<const void> owner, std::atomic<std::uint32_t>& flag, Handle handle,

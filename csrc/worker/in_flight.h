@@ -25,6 +25,9 @@ namespace argosy::worker {
 
 using Handle = std::uint64_t;
 
+constexpr std::uint32_t slot_of(Handle handle) { return static_cast<std::uint32_t>(handle); }
+constexpr std::uint32_t generation_of(Handle handle) { return static_cast<std::uint32_t>(handle >> 32); }
+
 class InFlight {
  public:
   // `flags[slot]` becomes the generation whose caller left; they live as long as `owner`.

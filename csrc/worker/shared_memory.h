@@ -17,6 +17,11 @@
 
 namespace argosy::worker {
 
+inline constexpr std::size_t kPage = 4096;
+
+// The size of the pages that hold `size` bytes: at least one.
+constexpr std::size_t whole_pages(std::size_t size) { return (size + kPage - (size != 0)) / kPage * kPage; }
+
 class SharedMemory {
  public:
   // Zeroed. `name` is for /proc and messages only.

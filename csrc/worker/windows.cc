@@ -8,13 +8,6 @@
 #include <utility>
 
 namespace argosy::worker {
-namespace {
-
-std::uint32_t slot_of(Handle handle) { return static_cast<std::uint32_t>(handle); }
-std::uint32_t generation_of(Handle handle) { return static_cast<std::uint32_t>(handle >> 32); }
-
-}  // namespace
-
 void Windows::open(Handle handle) {
   slots_[slot_of(handle)].delivered.store(static_cast<std::uint64_t>(generation_of(handle)) << 32);
 }

@@ -15,8 +15,6 @@ namespace {
 constexpr std::size_t kRemembered = 8u << 10;  // of standard error, for the crash report
 constexpr std::size_t kLongestLine = 16u << 10;
 
-TimePoint now() { return SteadyClock().now(); }
-
 }  // namespace
 
 Result<std::shared_ptr<Worker>> Worker::start(WorkerSettings settings, std::shared_ptr<Door> door) {

@@ -64,6 +64,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::shared_ptr<Door> door, Process process,
          Descriptor wake);
 
+  static TimePoint now() { return SteadyClock().now(); }
   Status send_initialize();
   void relay(int descriptor, std::string& partial, bool errors);
   void log_line(std::string_view line, bool errors);

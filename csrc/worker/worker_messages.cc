@@ -9,8 +9,6 @@
 namespace argosy::worker {
 namespace {
 
-TimePoint now() { return SteadyClock().now(); }
-
 LogLevel level_of(std::uint8_t level) { return level <= 3 ? static_cast<LogLevel>(level) : LogLevel::info; }
 
 }  // namespace

@@ -1,4 +1,8 @@
-"""Each header compiles alone: nobody has to know what to include before it."""
+"""Each header compiles alone: nobody has to know what to include before it.
+
+A source file that includes its own header first is that header's proof each time it is
+built; only the headers that have none are compiled here.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,27 @@ COMPILER = os.environ.get("CXX") or shutil.which("c++")
 FOREIGN_PLACES = ("device/cuda/", "http2/parts.h")
 
 
+def first_include(source: Path) -> str:
+    return next((line for line in source.read_text().splitlines() if line.startswith("#include")), "")
+
+
+def has_its_own_source(header: Path) -> bool:
+    source = header.with_suffix(".cc")
+    return source.exists() and first_include(source) == f'#include "{header.relative_to(CSRC).as_posix()}"'
+
+
 def standalone_headers() -> list[Path]:
-    return [h for h in sorted(CSRC.rglob("*.h")) if not h.relative_to(CSRC).as_posix().startswith(FOREIGN_PLACES)]
+    ours = [h for h in sorted(CSRC.rglob("*.h")) if not h.relative_to(CSRC).as_posix().startswith(FOREIGN_PLACES)]
+    return [h for h in ours if not has_its_own_source(h)]
+
+
+def test_a_source_file_includes_its_own_header_first() -> None:
+    late = [
+        f"{source.relative_to(CSRC)} begins with {first_include(source)}"
+        for source in sorted(CSRC.rglob("*.cc"))
+        if source.with_suffix(".h").exists() and not has_its_own_source(source.with_suffix(".h"))
+    ]
+    assert not late, "\n".join(late)
 
 
 def include_flags() -> list[str]:

@@ -13,8 +13,6 @@ using device::Pace;
 using tensor::DType;
 using tensor::Tensor;
 
-constexpr std::size_t kPage = 4096;
-
 struct Sent {
   std::vector<std::byte> a;
   std::vector<std::byte> b;

@@ -13,8 +13,6 @@ namespace {
 using device::Memory;
 using device::Pace;
 
-constexpr std::size_t kPage = 4096;
-
 enum class Outputs { reserved, own, passed_on };
 
 struct Course {

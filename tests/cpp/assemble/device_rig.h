@@ -15,6 +15,8 @@
 
 namespace argosy::assemble {
 
+inline constexpr std::size_t kPage = 4096;
+
 inline std::byte changed(std::byte value) { return value ^ std::byte{0x5A}; }
 
 struct Rig {

@@ -15,7 +15,6 @@ using device::MemoryKind;
 using device::Pace;
 using device::SimulatedDevice;
 
-constexpr std::size_t kPage = 4096;
 constexpr std::size_t kRoom = 64 * kPage;
 
 // A client with a device of its own. What it gives is closed with the last slice, and then
@@ -40,7 +39,7 @@ struct Client {
   int held = 0;
 };
 
-struct Course {
+struct SharedCourse {
   Pace pace = Pace::late;
   std::uint64_t seed = 1;
   bool keeps = true;         // Ordering::keep_received_until_copied
@@ -85,7 +84,7 @@ struct Outcome {
 
 // Batches whose inputs are their outputs, two under way at a time. Nobody but the flight
 // has the parts once they are loaded.
-Outcome run(const Course& course) {
+Outcome run_shared(const SharedCourse& course) {
   Client client;
   Outcome outcome;
   {
@@ -138,23 +137,23 @@ Outcome run(const Course& course) {
 TEST(SharedInputs, EnterABatchBesideOthersAndNoByteIsLostMixedOrTorn) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
-    const Outcome outcome = run({.pace = seed % 3 == 0 ? Pace::late : Pace::seeded, .seed = seed});
+    const Outcome outcome = run_shared({.pace = seed % 3 == 0 ? Pace::late : Pace::seeded, .seed = seed});
     EXPECT_TRUE(outcome.whole);
     EXPECT_EQ(outcome.good, 12);
   }
-  EXPECT_TRUE(run({.pace = Pace::free}).whole);
+  EXPECT_TRUE(run_shared({.pace = Pace::free}).whole);
 }
 
 TEST(SharedInputs, AreHeldUntilTheyAreCopied) {
-  EXPECT_TRUE(run({.client_only = true}).whole);
-  EXPECT_FALSE(run({.keeps = false, .client_only = true}).whole);
+  EXPECT_TRUE(run_shared({.client_only = true}).whole);
+  EXPECT_FALSE(run_shared({.keeps = false, .client_only = true}).whole);
 }
 
 TEST(SharedInputs, AreLetGoOfWhereTheDeviceFails) {
   int failed = 0, good = 0;
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE(seed);
-    const Outcome outcome = run({.pace = Pace::seeded, .seed = seed, .fails = 12});
+    const Outcome outcome = run_shared({.pace = Pace::seeded, .seed = seed, .fails = 12});
     EXPECT_TRUE(outcome.whole);
     failed += outcome.failed;
     good += outcome.good;

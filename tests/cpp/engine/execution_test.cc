@@ -59,7 +59,8 @@ TEST(Execution, ARequestThatCannotRunFailsAlone) {
     ASSERT_TRUE(batch.requests[i]);
     EXPECT_EQ(batch.requests[i]->id, std::to_string(i));
     EXPECT_EQ(batch.answers[i].status.ok(), i != 3) << i;
-    if (i != 3) EXPECT_EQ(value_of(batch.answers[i]), 2 * i);
+    if (i == 3) continue;
+    EXPECT_EQ(value_of(batch.answers[i]), 2 * i);
   }
   EXPECT_EQ(batch.answers[3].status.message(), "input 'INPUT0': 3");
   EXPECT_EQ(instance.ran, (Rows{8, 4, 2, 2, 1, 1, 4}));

@@ -20,13 +20,13 @@ model::ModelSpec text_model() {
   return spec;
 }
 
-Result<Decoded> decode(std::string body, const model::ModelSpec& spec = text_model()) {
+Result<Decoded> decode_text(std::string body, const model::ModelSpec& spec = text_model()) {
   return decode_generate(Bytes::take(std::move(body)), spec, {}, default_pool());
 }
 
 TEST(Generate, KeysBecomeInputsOrParameters) {
   auto got =
-      decode(R"({"id":"7","text_input":"hi","stream":false,"parameters":{"n":5,"temperature":0.5},"triton_x":1})");
+      decode_text(R"({"id":"7","text_input":"hi","stream":false,"parameters":{"n":5,"temperature":0.5},"triton_x":1})");
   ASSERT_TRUE(got.ok()) << got.status().message();
   const infer::Request& request = *got->request;
   EXPECT_EQ(request.id, "7");
@@ -42,28 +42,28 @@ TEST(Generate, KeysBecomeInputsOrParameters) {
 
 TEST(Generate, TheInnermostOpenDimensionTakesTheElements) {
   auto spec = text_model();
-  EXPECT_EQ(decode(R"({"ids":[1,2,3,4,5,6]})", spec)->request->inputs[0].shape, tensor::Shape({2, 3}));
+  EXPECT_EQ(decode_text(R"({"ids":[1,2,3,4,5,6]})", spec)->request->inputs[0].shape, tensor::Shape({2, 3}));
   spec.max_batch_rows = 8;
-  EXPECT_EQ(decode(R"({"ids":[1,2,3,4,5,6]})", spec)->request->inputs[0].shape, tensor::Shape({1, 2, 3}));
-  EXPECT_EQ(decode(R"({"text_input":["a","b"]})", spec)->request->inputs[0].shape, tensor::Shape({2, 1}));
-  EXPECT_EQ(decode(R"({"ids":[]})", spec)->request->inputs[0].shape, tensor::Shape());
+  EXPECT_EQ(decode_text(R"({"ids":[1,2,3,4,5,6]})", spec)->request->inputs[0].shape, tensor::Shape({1, 2, 3}));
+  EXPECT_EQ(decode_text(R"({"text_input":["a","b"]})", spec)->request->inputs[0].shape, tensor::Shape({2, 1}));
+  EXPECT_EQ(decode_text(R"({"ids":[]})", spec)->request->inputs[0].shape, tensor::Shape());
 }
 
 TEST(Generate, RefusesWhatItCannotPlace) {
-  EXPECT_THAT(decode(R"({"ids":[1,2,3]})").status().message(),
+  EXPECT_THAT(decode_text(R"({"ids":[1,2,3]})").status().message(),
               StartsWith("The schema can not convert input 'ids' to tensor with proper shape"));
-  EXPECT_THAT(decode(R"({"n":[1,2]})").status().message(), StartsWith("The schema can not convert input 'n'"));
-  EXPECT_THAT(decode(R"({"ids":[[1],[2]]})").status().message(), HasSubstr("flat array"));
-  EXPECT_THAT(decode(R"({"n":"x"})").status().message(), HasSubstr("should be an integer, got a string"));
-  EXPECT_THAT(decode(R"({"parameters":5})").status().message(),
+  EXPECT_THAT(decode_text(R"({"n":[1,2]})").status().message(), StartsWith("The schema can not convert input 'n'"));
+  EXPECT_THAT(decode_text(R"({"ids":[[1],[2]]})").status().message(), HasSubstr("flat array"));
+  EXPECT_THAT(decode_text(R"({"n":"x"})").status().message(), HasSubstr("should be an integer, got a string"));
+  EXPECT_THAT(decode_text(R"({"parameters":5})").status().message(),
               StartsWith("Expected JSON object for keyword: 'parameters'"));
-  EXPECT_THAT(decode(R"({"parameters":{"k":null}})").status().message(),
+  EXPECT_THAT(decode_text(R"({"parameters":{"k":null}})").status().message(),
               StartsWith("Converting keyword: 'parameters': parameter 'k' has invalid type"));
-  EXPECT_THAT(decode(R"({"k":[1]})").status().message(), HasSubstr("has invalid type"));
-  EXPECT_THAT(decode("{\"n\":1").status().message(), StartsWith("failed to parse the request JSON buffer"));
+  EXPECT_THAT(decode_text(R"({"k":[1]})").status().message(), HasSubstr("has invalid type"));
+  EXPECT_THAT(decode_text("{\"n\":1").status().message(), StartsWith("failed to parse the request JSON buffer"));
   auto spec = text_model();
   spec.inputs.push_back({.name = "parameters"});
-  EXPECT_EQ(decode(R"({"parameters":{}})", spec).status().message(),
+  EXPECT_EQ(decode_text(R"({"parameters":{}})", spec).status().message(),
             "Keyword 'parameters' for nested schema also given as input tensor name");
 }
 

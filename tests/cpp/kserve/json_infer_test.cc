@@ -14,12 +14,12 @@ using tensor::DType;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-Result<Decoded> decode(std::string body, std::optional<std::string_view> header = std::nullopt) {
+Result<Decoded> decode_json(std::string body, std::optional<std::string_view> header = std::nullopt) {
   return decode_http_infer(Bytes::take(std::move(body)), header, "m", {}, default_pool());
 }
 
 Status error_of(std::string body, std::optional<std::string_view> header = std::nullopt) {
-  return decode(std::move(body), header).status();
+  return decode_json(std::move(body), header).status();
 }
 
 std::string one_input(std::string_view dtype, std::string_view shape, std::string_view data) {
@@ -36,7 +36,7 @@ std::vector<T> elements(const tensor::Tensor& tensor) {
 
 template <class T>
 std::vector<T> decoded(std::string_view dtype, std::string_view shape, std::string_view data) {
-  auto got = decode(one_input(dtype, shape, data));
+  auto got = decode_json(one_input(dtype, shape, data));
   EXPECT_TRUE(got.ok()) << got.status().message();
   if (!got.ok()) return {};
   return elements<T>(got->request->inputs[0]);
@@ -83,7 +83,7 @@ TEST(JsonInfer, ReadsEveryDatatype) {
   EXPECT_EQ(decoded<std::uint16_t>("FP16", "[2]", "[1,-2.5]"), (std::vector<std::uint16_t>{0x3c00, 0xc100}));
   EXPECT_EQ(decoded<std::uint16_t>("BF16", "[1]", "[1.0]"), (std::vector<std::uint16_t>{0x3f80}));
   EXPECT_EQ(decoded<double>("FP64", "[1]", "[0.1]"), (std::vector<double>{0.1}));
-  auto text = decode(one_input("BYTES", "[3]", R"(["a","","\u00fc\ud83d\ude00\n"])"));
+  auto text = decode_json(one_input("BYTES", "[3]", R"(["a","","\u00fc\ud83d\ude00\n"])"));
   ASSERT_TRUE(text.ok());
   EXPECT_EQ(text->request->inputs[0].data.bytes().view(),
             std::string("\x01\0\0\0a\0\0\0\0\x07\0\0\0\xc3\xbc\xf0\x9f\x98\x80\n", 20));
@@ -121,13 +121,13 @@ TEST(JsonInfer, CountsElementsAgainstTheShape) {
 }
 
 TEST(JsonInfer, DoesNotLookAtDataOfAnEmptyTensor) {
-  auto got = decode(one_input("FP32", "[0,4]", R"(["what",{}])"));
+  auto got = decode_json(one_input("FP32", "[0,4]", R"(["what",{}])"));
   ASSERT_TRUE(got.ok()) << got.status().message();
   EXPECT_TRUE(got->request->inputs[0].data.empty());
 }
 
 TEST(JsonInfer, TakesTheMembersOfAnInputInAnyOrder) {
-  auto got = decode(R"({"inputs":[{"data":[[1],[2]],"shape":[2],"datatype":"INT32","name":"x"}]})");
+  auto got = decode_json(R"({"inputs":[{"data":[[1],[2]],"shape":[2],"datatype":"INT32","name":"x"}]})");
   ASSERT_TRUE(got.ok()) << got.status().message();
   EXPECT_EQ(elements<std::int32_t>(got->request->inputs[0]), (std::vector<std::int32_t>{1, 2}));
 }
@@ -173,7 +173,7 @@ TEST(JsonInfer, DeepNestingIsACleanError) {
               HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
   EXPECT_THAT(error_of(one_input("FP32", "[1]", deep)).message(),
               HasSubstr("JSON nesting depth exceeds maximum allowed limit (100)"));
-  EXPECT_TRUE(decode(one_input("FP32", "[1]", std::string(100, '[') + "1" + std::string(100, ']'))).ok());
+  EXPECT_TRUE(decode_json(one_input("FP32", "[1]", std::string(100, '[') + "1" + std::string(100, ']'))).ok());
 }
 
 TEST(JsonInfer, HugeShapesAskForNoMemory) {
@@ -219,12 +219,12 @@ TEST(JsonInfer, ChecksTheHeaderLength) {
 }
 
 TEST(JsonInfer, AHeaderLengthOfZeroIsARawRequest) {
-  auto got = decode("abcd", "0");
+  auto got = decode_json("abcd", "0");
   ASSERT_TRUE(got.ok());
   EXPECT_TRUE(got->request->raw_input);
   EXPECT_TRUE(got->plan.binary_default);
   EXPECT_EQ(got->request->inputs.at(0).data.bytes().view(), "abcd");
-  EXPECT_TRUE(decode("")->request->raw_input);
+  EXPECT_TRUE(decode_json("")->request->raw_input);
 }
 
 TEST(JsonInfer, KeepsToTheInputLimit) {
@@ -239,7 +239,7 @@ TEST(JsonInfer, KeepsToTheInputLimit) {
 }
 
 TEST(JsonInfer, SortsParametersIntoTheirPlaces) {
-  auto got = decode(
+  auto got = decode_json(
       R"({"id":"7","parameters":{"sequence_id":5,"sequence_start":true,"priority":2,"timeout":9,"s":"t","i":-3,"b":false,
                        "d":1.5,"binary_data_output":true},"inputs":[]})");
   ASSERT_TRUE(got.ok()) << got.status().message();
@@ -252,7 +252,7 @@ TEST(JsonInfer, SortsParametersIntoTheirPlaces) {
   EXPECT_EQ(request.parameters,
             (infer::Parameters{{"s", std::string("t")}, {"i", std::int64_t{-3}}, {"b", false}, {"d", 1.5}}));
   EXPECT_TRUE(got->plan.binary_default);
-  EXPECT_EQ(decode(R"({"parameters":{"sequence_id":"a"},"inputs":[]})")->request->sequence.id,
+  EXPECT_EQ(decode_json(R"({"parameters":{"sequence_id":"a"},"inputs":[]})")->request->sequence.id,
             infer::SequenceId(std::string("a")));
   EXPECT_THAT(error_of(R"({"parameters":{"k":null},"inputs":[]})").message(),
               HasSubstr("parameter 'k' has invalid type. It should be either 'int', 'bool', or 'string'."));

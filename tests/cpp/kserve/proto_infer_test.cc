@@ -6,6 +6,7 @@
 #include <cstring>
 #include <random>
 
+#include "kserve/fields.h"
 #include "kserve/proto_calls.h"
 #include "kserve/wire.h"
 
@@ -15,11 +16,6 @@ namespace {
 using tensor::DType;
 using ::testing::HasSubstr;
 
-std::string field(std::uint32_t number, std::string_view body) {
-  std::string text;
-  WireWriter(text).bytes(number, body);
-  return text;
-}
 std::string number_field(std::uint32_t number, std::uint64_t value) {
   std::string text;
   WireWriter(text).varint(number, value);
@@ -32,8 +28,10 @@ std::string input(std::string_view name, std::string_view dtype, std::string_vie
   return field(5, field(1, name) + field(2, dtype) + field(3, shape) + std::string(more));
 }
 
-ModelInferCall decode(std::string text) { return decode_model_infer(Bytes::take(std::move(text)), default_pool()); }
-std::string error_of(std::string text) { return decode(std::move(text)).status.message(); }
+ModelInferCall decode_proto(std::string text) {
+  return decode_model_infer(Bytes::take(std::move(text)), default_pool());
+}
+std::string proto_error_of(std::string text) { return decode_proto(std::move(text)).status.message(); }
 
 TEST(ProtoInfer, RawContentsAreSlicesOfTheMessage) {
   const Bytes text =
@@ -56,7 +54,7 @@ TEST(ProtoInfer, RawContentsAreSlicesOfTheMessage) {
 
 TEST(ProtoInfer, ReadsTypedContentsPackedAndUnpacked) {
   const auto bytes_of = [](std::string_view dtype, const std::string& contents) {
-    const ModelInferCall call = decode(field(1, "m") + input("x", dtype, "\x02", field(5, contents)));
+    const ModelInferCall call = decode_proto(field(1, "m") + input("x", dtype, "\x02", field(5, contents)));
     EXPECT_TRUE(call.status.ok()) << dtype << " " << call.status.message();
     return call.status.ok() ? std::string(call.request->inputs[0].data.bytes().view()) : "";
   };
@@ -72,22 +70,22 @@ TEST(ProtoInfer, ReadsTypedContentsPackedAndUnpacked) {
 }
 
 TEST(ProtoInfer, RefusesDataGivenWrongly) {
-  EXPECT_EQ(error_of(field(1, "m") + input("x", "INT32", "\x01", field(5, field(2, "\x01"))) + field(7, "abcd")),
+  EXPECT_EQ(proto_error_of(field(1, "m") + input("x", "INT32", "\x01", field(5, field(2, "\x01"))) + field(7, "abcd")),
             "contents field must not be specified when using raw_input_contents for 'x' for model 'm'");
-  EXPECT_EQ(error_of(field(1, "m") + input("x", "INT32", "\x01")),
+  EXPECT_EQ(proto_error_of(field(1, "m") + input("x", "INT32", "\x01")),
             "unable to find data for input tensor 'x' for model 'm' in request.");
   EXPECT_EQ(
-      error_of(field(1, "m") + input("x", "FP32", "\x01", field(5, field(2, "\x01")))),
+      proto_error_of(field(1, "m") + input("x", "FP32", "\x01", field(5, field(2, "\x01")))),
       "unexpected explicit tensor data for input tensor 'x' for model 'm' of type 'INT32', expected datatype 'FP32'");
-  EXPECT_EQ(error_of(field(1, "m") + input("x", "INT32", "\x01", field(5, field(2, "\x01") + field(3, "\x01")))),
+  EXPECT_EQ(proto_error_of(field(1, "m") + input("x", "INT32", "\x01", field(5, field(2, "\x01") + field(3, "\x01")))),
             "unexpected explicit tensor data for input tensor 'x' for model 'm', binary data was already supplied.");
-  EXPECT_THAT(error_of(field(1, "m") + input("x", "FP16", "\x01", field(5, field(2, "\x01")))),
+  EXPECT_THAT(proto_error_of(field(1, "m") + input("x", "FP16", "\x01", field(5, field(2, "\x01")))),
               HasSubstr("cannot carry datatype 'FP16'"));
-  EXPECT_THAT(error_of(field(1, "m") + input("x", "FP33", "\x01")), HasSubstr("invalid datatype for input x"));
+  EXPECT_THAT(proto_error_of(field(1, "m") + input("x", "FP33", "\x01")), HasSubstr("invalid datatype for input x"));
 }
 
 TEST(ProtoInfer, SortsRequestParametersIntoTheirPlaces) {
-  const ModelInferCall call = decode(
+  const ModelInferCall call = decode_proto(
       parameter(4, "sequence_id", number_field(2, 5)) + parameter(4, "sequence_end", number_field(1, 1)) +
       parameter(4, "priority", number_field(5, 3)) + parameter(4, "timeout", number_field(2, 8)) +
       parameter(4, "triton_enable_empty_final_response", number_field(1, 1)) + parameter(4, "s", field(3, "t")) +
@@ -103,42 +101,43 @@ TEST(ProtoInfer, SortsRequestParametersIntoTheirPlaces) {
 }
 
 TEST(ProtoInfer, RefusesParametersByTheProtocolsTexts) {
-  EXPECT_EQ(error_of(parameter(4, "sequence_id", number_field(5, 5))),
+  EXPECT_EQ(proto_error_of(parameter(4, "sequence_id", number_field(5, 5))),
             "invalid value type for 'sequence_id' parameter, expected int64_param or string_param.");
-  EXPECT_EQ(error_of(parameter(4, "priority", number_field(2, static_cast<std::uint64_t>(-1)))),
+  EXPECT_EQ(proto_error_of(parameter(4, "priority", number_field(2, static_cast<std::uint64_t>(-1)))),
             "invalid value for 'priority', expected value >= 0.");
-  EXPECT_EQ(error_of(parameter(4, "priority", field(3, "x"))),
+  EXPECT_EQ(proto_error_of(parameter(4, "priority", field(3, "x"))),
             "invalid value type for 'priority' parameter, expected int64_param or uint64_param.");
-  EXPECT_THAT(error_of(parameter(4, "timeout", number_field(5, 1))),
+  EXPECT_THAT(proto_error_of(parameter(4, "timeout", number_field(5, 1))),
               HasSubstr("invalid value type for 'timeout' parameter, expected int64_param"));
-  EXPECT_THAT(error_of(parameter(4, "triton_x", number_field(1, 1))),
+  EXPECT_THAT(proto_error_of(parameter(4, "triton_x", number_field(1, 1))),
               HasSubstr("are allowed: triton_enable_empty_final_response"));
-  EXPECT_EQ(error_of(parameter(4, "k", number_field(5, 1))),
+  EXPECT_EQ(proto_error_of(parameter(4, "k", number_field(5, 1))),
             "invalid value type for 'k' parameter, expected int64_param, bool_param, or string_param.");
-  EXPECT_EQ(error_of(parameter(4, "k", "")),
+  EXPECT_EQ(proto_error_of(parameter(4, "k", "")),
             "invalid value type for 'k' parameter, expected int64_param, bool_param, or string_param.");
 }
 
 TEST(ProtoInfer, ChecksOutputAndSharedMemoryParameters) {
   const auto output = [](const std::string& more) { return field(6, field(1, "y") + more); };
-  EXPECT_EQ(decode(output(parameter(2, "classification", number_field(2, 3)))).plan.outputs.at(0).classification, 3u);
-  EXPECT_EQ(error_of(output(parameter(2, "classification", number_field(2, 0)))),
+  EXPECT_EQ(decode_proto(output(parameter(2, "classification", number_field(2, 3)))).plan.outputs.at(0).classification,
+            3u);
+  EXPECT_EQ(proto_error_of(output(parameter(2, "classification", number_field(2, 0)))),
             "invalid value for 'classification' parameter, expected >= 0");
-  EXPECT_EQ(error_of(output(parameter(2, "classification", field(3, "1")))),
+  EXPECT_EQ(proto_error_of(output(parameter(2, "classification", field(3, "1")))),
             "invalid value type for 'classification' parameter, expected int64_param");
-  EXPECT_EQ(error_of(output(parameter(2, "shared_memory_region", field(3, "r")))),
+  EXPECT_EQ(proto_error_of(output(parameter(2, "shared_memory_region", field(3, "r")))),
             "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor 'y'");
-  EXPECT_EQ(error_of(output(parameter(2, "shared_memory_offset", number_field(2, 1)))),
+  EXPECT_EQ(proto_error_of(output(parameter(2, "shared_memory_offset", number_field(2, 1)))),
             "'shared_memory_offset' can not be specified without 'shared_memory_region' parameter for tensor 'y'");
   const std::string region =
       parameter(2, "shared_memory_region", field(3, "r")) + parameter(2, "shared_memory_byte_size", number_field(2, 4));
-  EXPECT_EQ(decode(output(region)).status.code(), StatusCode::unsupported);
-  EXPECT_EQ(error_of(output(region + parameter(2, "classification", number_field(2, 3)))),
+  EXPECT_EQ(decode_proto(output(region)).status.code(), StatusCode::unsupported);
+  EXPECT_EQ(proto_error_of(output(region + parameter(2, "classification", number_field(2, 3)))),
             "output can't set both 'shared_memory_region' and 'classification'");
 }
 
 TEST(ProtoInfer, AFailureKeepsTheId) {
-  const ModelInferCall call = decode(field(3, "77") + input("x", "INT32", "\x01"));
+  const ModelInferCall call = decode_proto(field(3, "77") + input("x", "INT32", "\x01"));
   EXPECT_FALSE(call.status.ok());
   EXPECT_EQ(call.request->id, "77");
 }
@@ -148,7 +147,7 @@ TEST(ProtoInfer, SkipsUnknownFieldsAndGroups) {
   WireWriter writer(text);
   for (int i = 0; i < 100000; ++i) writer.tag(50, WireType::start_group);
   for (int i = 0; i < 100000; ++i) writer.tag(50, WireType::end_group);
-  const ModelInferCall call = decode(text + field(3, "i"));
+  const ModelInferCall call = decode_proto(text + field(3, "i"));
   EXPECT_TRUE(call.status.ok()) << call.status.message();
   EXPECT_EQ(call.request->id, "i");
 }
@@ -158,14 +157,14 @@ TEST(ProtoInfer, BrokenMessagesEndInAStatus) {
   const std::string whole = field(1, "m") + parameter(4, "k", field(3, "v")) +
                             input("x", "INT32", "\x01", field(5, field(2, "\x01"))) +
                             field(6, field(1, "y") + parameter(2, "classification", number_field(2, 3)));
-  for (std::size_t size = 0; size < whole.size(); ++size) (void)decode(whole.substr(0, size));
+  for (std::size_t size = 0; size < whole.size(); ++size) (void)decode_proto(whole.substr(0, size));
   std::mt19937 random(3);
   for (int i = 0; i < 20000; ++i) {
     std::string text = whole;
     for (int k = 0; k < 3; ++k) text[random() % text.size()] = static_cast<char>(random());
-    (void)decode(std::move(text));
+    (void)decode_proto(std::move(text));
   }
-  EXPECT_THAT(error_of("\xff\xff\xff"), HasSubstr("not a valid protobuf ModelInferRequest"));
+  EXPECT_THAT(proto_error_of("\xff\xff\xff"), HasSubstr("not a valid protobuf ModelInferRequest"));
 }
 
 model::ModelSpec spec() {

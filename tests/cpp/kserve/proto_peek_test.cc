@@ -5,6 +5,7 @@
 #include <random>
 #include <string>
 
+#include "kserve/fields.h"
 #include "kserve/proto_infer.h"
 #include "kserve/wire.h"
 
@@ -12,12 +13,6 @@ namespace argosy::kserve {
 namespace {
 
 constexpr std::size_t kLarge = 1000;
-
-std::string field(std::uint32_t number, std::string_view body) {
-  std::string text;
-  WireWriter(text).bytes(number, body);
-  return text;
-}
 
 std::string input(std::string_view name, std::size_t size) {
   std::string shape;

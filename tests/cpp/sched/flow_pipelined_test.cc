@@ -9,15 +9,13 @@
 #include <random>
 
 #include "sched/flow.h"
+#include "sched/queued.h"
 
 namespace argosy::sched {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-TimePoint at(double us) {
-  return TimePoint(std::chrono::duration_cast<Nanos>(std::chrono::duration<double, std::micro>(us)));
-}
 double us_of(TimePoint moment) {
   // A nanosecond on: what comes back from a double may be just before it.
   return std::chrono::duration<double, std::micro>(moment.time_since_epoch()).count() + 0.001;

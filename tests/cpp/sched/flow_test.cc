@@ -5,14 +5,12 @@
 #include <deque>
 #include <map>
 
+#include "sched/queued.h"
+
 namespace argosy::sched {
 namespace {
 
 using std::chrono::microseconds;
-
-TimePoint at(double us) {
-  return TimePoint(std::chrono::duration_cast<Nanos>(std::chrono::duration<double, std::micro>(us)));
-}
 
 // A closed loop: `callers` of one row each come back `away_us` after their answer, one
 // after another through an I/O thread that takes `each_us` for each.

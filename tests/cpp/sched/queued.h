@@ -19,6 +19,9 @@ using namespace std::chrono_literals;
 using Ids = std::vector<std::string>;
 
 inline TimePoint at(Micros t) { return TimePoint(t); }
+inline TimePoint at(double us) {
+  return TimePoint(std::chrono::duration_cast<Nanos>(std::chrono::duration<double, std::micro>(us)));
+}
 
 struct Asked {
   Micros arrived{0};

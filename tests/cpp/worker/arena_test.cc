@@ -7,10 +7,10 @@
 #include <thread>
 #include <vector>
 
+#include "worker/sizes.h"
+
 namespace argosy::worker {
 namespace {
-
-constexpr std::size_t kMega = 1u << 20;
 
 std::shared_ptr<Arena> arena(std::size_t capacity, std::size_t kept = kMega) {
   return *Arena::create("arena test", capacity, kept);

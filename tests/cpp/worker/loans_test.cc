@@ -9,18 +9,19 @@
 #include <vector>
 
 #include "worker/channel.h"
+#include "worker/sizes.h"
 
 namespace argosy::worker {
 namespace {
 
-constexpr std::size_t kMega = 1u << 20;
-
-std::shared_ptr<Arena> arena(std::size_t capacity = 8 * kMega) { return *Arena::create("loans test", capacity, kMega); }
+std::shared_ptr<Arena> lent_arena(std::size_t capacity = 8 * kMega) {
+  return *Arena::create("loans test", capacity, kMega);
+}
 
 Bytes block_of(Arena& arena, std::size_t size = kMega) { return arena.allocate(size).freeze(size); }
 
 TEST(Loans, ABlockStaysUntilEachLoanOfItIsReturned) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans loans(made);
   Bytes message = block_of(*made);
   const auto first = loans.lend(message.slice(64, 1000));
@@ -36,7 +37,7 @@ TEST(Loans, ABlockStaysUntilEachLoanOfItIsReturned) {
 }
 
 TEST(Loans, AWorkersWordAboutTheBlocksOfAnotherIsRefused) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans one(made), other(made);
   const Bytes mine = block_of(*made);
   const auto place = one.lend(mine);
@@ -49,7 +50,7 @@ TEST(Loans, AWorkersWordAboutTheBlocksOfAnotherIsRefused) {
 }
 
 TEST(Loans, NothingIsLentToTwoWorkersAtOnce) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans one(made), other(made);
   const Bytes tensor = block_of(*made);
   ASSERT_TRUE(one.lend(tensor));
@@ -58,7 +59,7 @@ TEST(Loans, NothingIsLentToTwoWorkersAtOnce) {
 }
 
 TEST(Loans, BorrowsNoMoreThanWasLent) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans loans(made);
   const Bytes message = block_of(*made);
   const auto place = loans.lend(message.slice(100, 1000));
@@ -73,7 +74,7 @@ TEST(Loans, BorrowsNoMoreThanWasLent) {
 }
 
 TEST(Loans, BorrowedBytesKeepTheBlock) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans loans(made);
   const auto place = loans.lend(block_of(*made));
   auto borrowed = loans.borrow(place->offset, 5000);
@@ -85,7 +86,7 @@ TEST(Loans, BorrowedBytesKeepTheBlock) {
 }
 
 TEST(Loans, AnEndedWorkerHoldsNothing) {
-  auto made = arena();
+  auto made = lent_arena();
   Loans ended(made), living(made);
   ASSERT_TRUE(ended.lend(block_of(*made)));
   ASSERT_TRUE(ended.lend(block_of(*made)));
@@ -100,7 +101,7 @@ TEST(Loans, AnEndedWorkerHoldsNothing) {
 }
 
 TEST(Loans, WhatAWorkerPassedOnOutlivesIt) {
-  auto made = arena();
+  auto made = lent_arena();
   Bytes passed_on;
   {
     Loans loans(made);
@@ -118,7 +119,7 @@ TEST(Loans, WhatAWorkerPassedOnOutlivesIt) {
 
 // Law: many threads' loans leave the arena as they found it.
 TEST(Loans, KeepBookOverManyThreads) {
-  auto made = arena(64 * kMega);
+  auto made = lent_arena(64 * kMega);
   std::vector<std::thread> threads;
   for (std::uint32_t seed = 0; seed < 4; ++seed) {
     threads.emplace_back([&made, seed] {
@@ -147,7 +148,7 @@ TEST(Loans, KeepBookOverManyThreads) {
 }
 
 TEST(Channel, TwoWorkersSeeOneArenaAndHoldTheirOwn) {
-  auto made = arena();
+  auto made = lent_arena();
   auto first = *Channel::create("first", made, kMega);
   auto second = *Channel::create("second", made, kMega);
   EXPECT_EQ(first->descriptors()[1], second->descriptors()[1]);

@@ -7,13 +7,12 @@
 #include <vector>
 
 #include "base/bytes_pool.h"
+#include "worker/sizes.h"
 
 namespace argosy::worker {
 namespace {
 
 using tensor::DType;
-
-constexpr std::size_t kMega = 1u << 20;
 
 struct Sent {
   int where = 0;
