@@ -19,7 +19,7 @@
 namespace argosy::load {
 namespace {
 
-const Target kTarget{"h:1", "m", ""};
+const Target kShared{"h:1", "m", ""};
 
 ModelCard card() {
   ModelCard card;
@@ -149,42 +149,42 @@ TEST(SharedTensors, ADeviceInTroubleIsNamed) {
 
 TEST(SharedTensors, ARequestNamesPlacesInsteadOfBytes) {
   const SharedRequest places{"r", {{"X", 64, 3}}, {{"Y", 128, 100}}};
-  const Exchange json = infer_exchange(Format::http_binary, kTarget, samples()[0], &places);
+  const Exchange json = infer_exchange(Format::http_binary, kShared, samples()[0], &places);
   EXPECT_EQ(json.body,
             R"({"inputs":[{"name":"X","shape":[3],"datatype":"UINT8","parameters":{"shared_memory_region":"r",)"
             R"("shared_memory_offset":64,"shared_memory_byte_size":3}}],"outputs":[{"name":"Y","parameters":)"
             R"({"shared_memory_region":"r","shared_memory_offset":128,"shared_memory_byte_size":100}}]})");
   EXPECT_EQ(json.head.find("Inference-Header"), std::string::npos);
-  EXPECT_EQ(infer_exchange(Format::grpc, kTarget, samples()[0], &places).body.find("abc"), std::string::npos);
+  EXPECT_EQ(infer_exchange(Format::grpc, kShared, samples()[0], &places).body.find("abc"), std::string::npos);
 }
 
 TEST(Registration, OfASharedObjectNamesItsKey) {
   const SharedObject object{"r", "/k", 256, "", 0};
-  const Exchange http = register_exchange(false, kTarget, object);
+  const Exchange http = register_exchange(false, kShared, object);
   EXPECT_EQ(http.head.substr(0, 53), "POST /v2/systemsharedmemory/region/r/register HTTP/1.");
   EXPECT_EQ(http.body, R"({"key":"/k","offset":0,"byte_size":256})");
-  const Exchange grpc = register_exchange(true, kTarget, object);
+  const Exchange grpc = register_exchange(true, kShared, object);
   EXPECT_EQ(grpc.head, "/inference.GRPCInferenceService/SystemSharedMemoryRegister");
   EXPECT_EQ(fields_of(grpc.body.substr(5)), "1=r;2=/k;4=256;");
-  EXPECT_EQ(unregister_exchange(false, kTarget, object).head.substr(0, 49),
+  EXPECT_EQ(unregister_exchange(false, kShared, object).head.substr(0, 49),
             "POST /v2/systemsharedmemory/region/r/unregister H");
-  EXPECT_EQ(unregister_exchange(true, kTarget, object).head,
+  EXPECT_EQ(unregister_exchange(true, kShared, object).head,
             "/inference.GRPCInferenceService/SystemSharedMemoryUnregister");
 }
 
 TEST(Registration, OfMemoryOnAGpuCarriesItsHandle) {
   const SharedObject object{"r", "", 512, std::string("\0\xff h", 4), 3};
-  const Exchange http = register_exchange(false, kTarget, object);
+  const Exchange http = register_exchange(false, kShared, object);
   EXPECT_EQ(http.head.substr(0, 51), "POST /v2/cudasharedmemory/region/r/register HTTP/1.");
   EXPECT_EQ(http.body, R"({"raw_handle":{"b64":"AP8gaA=="},"device_id":3,"byte_size":512})");
-  const Exchange grpc = register_exchange(true, kTarget, object);
+  const Exchange grpc = register_exchange(true, kShared, object);
   EXPECT_EQ(grpc.head, "/inference.GRPCInferenceService/CudaSharedMemoryRegister");
   EXPECT_EQ(fields_of(grpc.body.substr(5)), "1=r;2=" + object.handle + ";3=3;4=512;");
-  EXPECT_EQ(unregister_exchange(false, kTarget, object).head.substr(0, 47),
+  EXPECT_EQ(unregister_exchange(false, kShared, object).head.substr(0, 47),
             "POST /v2/cudasharedmemory/region/r/unregister H");
-  EXPECT_EQ(unregister_exchange(true, kTarget, object).head,
+  EXPECT_EQ(unregister_exchange(true, kShared, object).head,
             "/inference.GRPCInferenceService/CudaSharedMemoryUnregister");
-  EXPECT_EQ(fields_of(unregister_exchange(true, kTarget, object).body.substr(5)), "1=r;");
+  EXPECT_EQ(fields_of(unregister_exchange(true, kShared, object).body.substr(5)), "1=r;");
 }
 
 TEST(Elements, Base64OfAnyLengthComesBack) {
