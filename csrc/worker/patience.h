@@ -5,7 +5,8 @@
 // A sleep and a wake-up cost tens of microseconds across cores, more than a small model
 // takes. So a waiter looks for a while first, giving its core to whoever wants it between
 // two looks. How often that paid decides how often it is tried: a waiter that waits in
-// vain soon sleeps at once, as one on a machine with more work than cores does.
+// vain soon sleeps at once, as one on a machine with more work than cores does, and tries
+// one time in 64 whether that has changed.
 //
 // Thread: one.
 
@@ -58,7 +59,7 @@ class Patience {
 
  private:
   static constexpr auto kCrowded = std::chrono::microseconds(150);
-  static constexpr int kBest = 4, kWorst = -10;
+  static constexpr int kBest = 4, kWorst = -6;
   // On a single core the other side cannot run while this one looks.
   static inline const bool kCores = std::thread::hardware_concurrency() > 1;
 

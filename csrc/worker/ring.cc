@@ -106,14 +106,10 @@ bool RingReader::fall_asleep() {
   return false;
 }
 
-void RingReader::wait(TimePoint deadline) {
+void RingReader::doze(TimePoint deadline) {
   // A wake() that falls between the look at `woken_` and the sleep is not seen by the
   // kernel, whose word is the tail: so nobody sleeps longer than a slice at a time.
   constexpr auto kSlice = std::chrono::milliseconds(20);
-  if (stay_awake()) {
-    if (empty()) woken_.store(false, std::memory_order_relaxed);
-    return;
-  }
   if (!fall_asleep()) return;
   if (!woken_.exchange(false, std::memory_order_acq_rel)) {
     futex_wait(place_.tail(), head_, std::min(deadline, SteadyClock().now() + kSlice));

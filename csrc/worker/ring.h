@@ -83,20 +83,29 @@ class RingReader {
 
   bool empty() const { return place_.tail().load(std::memory_order_acquire) == head_; }
 
+  // The same from a thread whose ring this is not; what the writer may have falsified.
+  bool seems_empty() const {
+    return place_.tail().load(std::memory_order_seq_cst) == place_.head().load(std::memory_order_relaxed);
+  }
+
   // Sleeps until there may be a record, until wake(), or until `deadline`.
-  void wait(TimePoint deadline);
-  // The same for a reader whom no other thread wakes.
+  void doze(TimePoint deadline);
+  // The same for a reader whom no other thread wakes, and which stays awake for a while first.
   void sleep(TimePoint deadline);
-  // From another thread of the reader's own process: ends a wait, now or the next one.
+  // From another thread of the reader's own process: ends a stay and a doze, now or the next one.
   void wake();
 
   // A reader that sleeps on something else as well: false, it must not, there is a record.
   bool fall_asleep();
   void wake_up() { place_.sleeping().store(0, std::memory_order_relaxed); }
 
-  // Whether a record came before it would have to sleep.
+  // Whether a record or a wake() came, or `also()` was true, before it would have to sleep.
+  template <class Also>
+  bool stay_awake(Also also) {
+    return patience_.stay(SteadyClock(), [&] { return !empty() || woken_.load(std::memory_order_relaxed) || also(); });
+  }
   bool stay_awake() {
-    return patience_.stay(SteadyClock(), [this] { return !empty() || woken_.load(std::memory_order_relaxed); });
+    return stay_awake([] { return false; });
   }
 
  private:

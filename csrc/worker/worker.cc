@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ Worker::Worker(WorkerSettings settings, std::shared_ptr<Channel> channel, std::s
                Descriptor wake)
     : settings_(std::move(settings)),
       channel_(std::move(channel)),
+      turn_(channel_->calls()),
       calls_(std::make_shared<OutgoingCalls>(channel_, std::move(door))),
       metrics_(settings_.metrics, calls_),
       readiness_(channel_, settings_.instance, settings_.ready_limit),
@@ -62,6 +64,7 @@ Status Worker::serve(const std::function<void()>& ready) {
                                  {process_.errors(), POLLIN, 0},
                                  {channel_->event().get(), POLLIN, 0},
                                  {wake_.get(), POLLIN, 0}}};
+  bool reads = turn_.take();
   for (;;) {
     if (finalizing_ && finalized_by == TimePoint::max()) finalized_by = now() + settings_.finalize_limit;
     const TimePoint patience = std::min(finalized_by, TimePoint(Nanos(stop_at_.load())));
@@ -78,11 +81,18 @@ Status Worker::serve(const std::function<void()>& ready) {
       const int look = static_cast<int>(std::clamp<std::int64_t>(left, 20, 1000));
       timeout = timeout < 0 ? look : std::min(timeout, look);
     }
-    // Who makes one call often makes the next at once.
-    const bool expects = std::exchange(called_, false) && channel_->calls().stay_awake();
-    if (expects || !channel_->calls().fall_asleep()) timeout = 0;
+    if (reads) {
+      // Who makes one call often makes the next at once. Two need not look for it.
+      const bool expects = std::exchange(called_, false) && !runner_looks_ &&
+                           channel_->calls().stay_awake([&] { return runner_looks_.load(); });
+      if (expects || !turn_.give()) {
+        timeout = 0;
+      } else {
+        reads = false;
+      }
+    }
     const int ripe = poll(watched.data(), watched.size(), timeout);
-    channel_->calls().wake_up();
+    reads = reads || turn_.take();
     if (ripe < 0) continue;
     if (watched[3].revents != 0) clear_event(channel_->event());
     if (watched[4].revents != 0) clear_event(wake_);
@@ -92,8 +102,13 @@ Status Worker::serve(const std::function<void()>& ready) {
     for (std::size_t i : {1, 2}) {
       if ((watched[i].revents & (POLLHUP | POLLERR)) != 0 && (watched[i].revents & POLLIN) == 0) watched[i].fd = -1;
     }
-    if (Status status = read_calls(ready); !status.ok()) kill("broke the protocol: " + status.message());
+    if (reads) (void)read_calls(ready);
     if (watched[0].revents != 0) {
+      if (!reads) {
+        channel_->results().wake();
+        while (!turn_.take()) sched_yield();
+        (void)read_calls(ready);
+      }
       relay(process_.output(), output, false);
       relay(process_.errors(), errors, true);
       if (!output.empty()) log_line(output, false);
@@ -186,6 +201,46 @@ void Worker::log_line(std::string_view line, bool errors) {
   log(LogLevel::info, std::string(line), {settings_.spec->name});
 }
 
+// The runner's look at what it waits for: results, and as long as it is awake anyway also
+// what the model asks for meanwhile.
+class Worker::Attention {
+ public:
+  explicit Attention(Worker& worker)
+      : worker_(worker), results_(worker.channel_->results()), calls_(worker.channel_->calls()) {}
+  ~Attention() { leave(); }
+
+  // False: nothing came; leave() and sleep.
+  bool look() {
+    worker_.runner_looks_ = true;
+    const bool stayed = results_.stay_awake([this] {
+      reads_ = reads_ || worker_.turn_.take();
+      return reads_ && !calls_.empty();
+    });
+    if (!stayed) return false;
+    if (reads_ && worker_.read_calls({})) {
+      worker_.called_ = false;
+      return true;
+    }
+    return !results_.empty();
+  }
+
+  // From here on the keeper has to be woken for what the model asks for.
+  void leave() {
+    worker_.runner_looks_ = false;
+    if (!std::exchange(reads_, false)) return;
+    while (!worker_.turn_.give()) {
+      if (!worker_.read_calls({})) return worker_.turn_.drop();  // nonsense: the process ends
+    }
+    if (worker_.turn_.overlooked()) signal_event(worker_.wake_);
+  }
+
+ private:
+  Worker& worker_;
+  RingReader& results_;
+  RingReader& calls_;
+  bool reads_ = false;
+};
+
 Status Worker::execute(backend::Batch& batch) {
   const bool decoupled = settings_.spec->decoupled;
   const TimePoint begun = now();
@@ -234,6 +289,7 @@ Status Worker::execute(backend::Batch& batch) {
   }
 
   std::string record;
+  Attention attention(*this);
   const TimePoint limit = settings_.execute_limit > Nanos(0) ? begun + settings_.execute_limit : TimePoint::max();
   for (;;) {
     const auto found = channel_->results().pop(record);
@@ -248,7 +304,9 @@ Status Worker::execute(backend::Batch& batch) {
            std::to_string(std::chrono::duration<double>(settings_.execute_limit).count()) + " s");
     }
     if (dead()) break;
-    channel_->results().wait(limit);
+    if (attention.look()) continue;
+    attention.leave();
+    channel_->results().doze(limit);
   }
   Status why;
   {

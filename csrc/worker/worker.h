@@ -7,7 +7,8 @@
 // those of the runner's batch by execute(), all with the same reason.
 //
 // Thread: start() and serve() the keeper's, which must live as long as the process;
-// execute() the runner's; the rest any.
+// execute() the runner's; the rest any. What the worker asks for is read by whichever of
+// the two has the turn.
 
 #include <atomic>
 #include <functional>
@@ -23,6 +24,7 @@
 #include "worker/outgoing_calls.h"
 #include "worker/process.h"
 #include "worker/readiness_asks.h"
+#include "worker/turn.h"
 
 namespace argosy::worker {
 
@@ -68,14 +70,16 @@ class Worker : public std::enable_shared_from_this<Worker> {
   Status send_initialize();
   void relay(int descriptor, std::string& partial, bool errors);
   void log_line(std::string_view line, bool errors);
-  // Not ok: the worker speaks nonsense.
-  Status read_calls(const std::function<void()>& ready);
+  // Who has the turn; ends the process when it speaks nonsense. False: there was nothing.
+  bool read_calls(const std::function<void()>& ready);
   Status read_call(const std::string& record, const std::function<void()>& ready);
   Status read_results(const std::string& record, backend::Batch& batch, std::vector<Handle>& handles);
   Status ended();
+  class Attention;
 
   const WorkerSettings settings_;
   const std::shared_ptr<Channel> channel_;
+  Turn turn_;
   const std::shared_ptr<OutgoingCalls> calls_;
   MetricDesk metrics_;
   ReadinessAsks readiness_;
@@ -85,12 +89,13 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const Descriptor wake_;
   std::atomic<bool> dead_{false};
   std::atomic<bool> finalizing_{false};
-  std::atomic<bool> has_opinion_{false};     // the model wants to be asked whether it is ready
-  std::atomic<Nanos::rep> stop_at_;          // since the clock's epoch
-  bool initialised_ = false;                 // keeper's
-  bool called_ = false;                      // keeper's: another model, since it last looked
+  std::atomic<bool> has_opinion_{false};  // the model wants to be asked whether it is ready
+  std::atomic<Nanos::rep> stop_at_;       // since the clock's epoch
+  std::atomic<bool> runner_looks_{false};
+  bool initialised_ = false;                 // of who has the turn
+  bool called_ = false;                      // of who has the turn: another model, since the keeper looked
+  std::optional<Status> initialize_failed_;  // of who has the turn
   std::string last_errors_;                  // keeper's: the end of its standard error
-  std::optional<Status> initialize_failed_;  // keeper's
   Guarded<std::string> killed_because_;
   Guarded<Status> end_;
 };

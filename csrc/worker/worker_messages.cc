@@ -13,16 +13,21 @@ LogLevel level_of(std::uint8_t level) { return level <= 3 ? static_cast<LogLevel
 
 }  // namespace
 
-Status Worker::read_calls(const std::function<void()>& ready) {
+bool Worker::read_calls(const std::function<void()>& ready) {
   std::string record;
-  for (;;) {
-    const auto found = channel_->calls().pop(record);
-    if (found == RingReader::Found::corrupt) return internal_error("its ring of calls is damaged");
-    if (found == RingReader::Found::nothing) {
-      return channel_->collect_returned() ? Status() : internal_error("it returned memory that it was not given");
-    }
-    if (Status status = read_call(record, ready); !status.ok()) return status;
+  Status status;
+  bool any = false;
+  auto found = RingReader::Found::record;
+  while (status.ok() && (found = channel_->calls().pop(record)) == RingReader::Found::record) {
+    any = true;
+    status = read_call(record, ready);
   }
+  if (found == RingReader::Found::corrupt) status = internal_error("its ring of calls is damaged");
+  if (status.ok() && !channel_->collect_returned()) {
+    status = internal_error("it returned memory that it was not given");
+  }
+  if (!status.ok()) kill("broke the protocol: " + status.message());
+  return any && status.ok();
 }
 
 // 'I' u8 code, text, u8 has an opinion           initialised, or why not
@@ -42,6 +47,7 @@ Status Worker::read_call(const std::string& record, const std::function<void()>&
   const char kind = from.number<char>();
   switch (kind) {
     case 'I': {
+      if (initialised_) return internal_error("it was initialised a second time");
       const auto code = from.number<std::uint8_t>();
       const std::string text(from.text());
       has_opinion_ = from.number<std::uint8_t>() != 0;

@@ -46,15 +46,15 @@ TEST_F(PatienceTest, WaitsAwakeAsLongAsItPays) {
 TEST_F(PatienceTest, HardlyEverTriesWhatNeverPays) {
   Patience patience;
   tries_of(patience, 4000);
-  EXPECT_LE(tries_of(patience, 100'000), 100);
-  EXPECT_GE(tries_of(patience, 100'000), 50);  // but finds out when that changes
+  EXPECT_LE(tries_of(patience, 100'000), 1600);
+  EXPECT_GE(tries_of(patience, 100'000), 1000);  // but soon finds out when that changes
 }
 
 TEST_F(PatienceTest, TriesAgainSoonAfterItPaid) {
   Patience patience;
   tries_of(patience, 10'000);
   for (int paid = 0, waits = 0; paid < 20; ++waits) {
-    ASSERT_LT(waits, 5000);
+    ASSERT_LT(waits, 500);
     if (!patience.worth_trying()) continue;
     patience.paid();
     ++paid;
