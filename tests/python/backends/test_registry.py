@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from argosy.backends import BackendRegistry, cpu_only_backends
 from argosy.errors import InvalidArgument, NotFound
+from serving.packages import install_backends
 
 
 class _Recorder:
@@ -22,28 +21,28 @@ class _Recorder:
         self.added.append(name)
 
 
+class Good:
+    options: ClassVar[dict[str, str] | None] = None
+
+    def configure(self, options: Any) -> None:
+        Good.options = dict(options)
+
+    def load(self, spec: Any, slot: Any) -> None: ...
+
+
+class Empty: ...
+
+
+class Raises:
+    def __init__(self) -> None:
+        raise RuntimeError("no licence")
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed distribution with two backends: a good one, and one without load()."""
-    info = tmp_path / "demo-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[argosy.backends]\ngood = demo_backend:Good\nempty = demo_backend:Empty\nraises = demo_backend:Raises\n"
-    )
-    module = ModuleType("demo_backend")
-    source = """
-class Good:
-    options = None
-    def configure(self, options): Good.options = dict(options)
-    def load(self, spec, slot): ...
-class Empty: ...
-class Raises:
-    def __init__(self): raise RuntimeError("no licence")
-"""
-    exec(source, module.__dict__)
-    monkeypatch.setitem(sys.modules, "demo_backend", module)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    """An installed distribution with a good backend, one without load(), and one that cannot be made."""
+    monkeypatch.setattr(Good, "options", None)
+    install_backends(monkeypatch, tmp_path, "demo", good=Good, empty=Empty, raises=Raises)
     return tmp_path
 
 
@@ -53,7 +52,7 @@ def test_a_packaged_backend_is_made_once_and_configured(package: Path) -> None:
     registry.ensure("good")
     registry.ensure("good")
     assert recorder.added == ["good"]
-    assert sys.modules["demo_backend"].Good.options == {"all": "1", "own": "2"}
+    assert Good.options == {"all": "1", "own": "2"}
     assert {"good", "identity", "onnxruntime"} <= set(registry.names())
 
 
@@ -61,7 +60,7 @@ def test_an_option_that_a_backend_does_not_know_is_named_in_the_log(
     package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(logging.getLogger("argosy"), "propagate", True)
-    monkeypatch.setattr(sys.modules["demo_backend"].Good, "known_options", ("own",), raising=False)
+    monkeypatch.setattr(Good, "known_options", ("own",), raising=False)
     given = {"": {"all": "1"}, "good": {"own": "2", "default-max-batch-size": "8", "enable-global-threadpool": "1"}}
     BackendRegistry(_Recorder(), given).ensure("good")
     # A set: what other tests have imported may make the root logger hear a line twice.

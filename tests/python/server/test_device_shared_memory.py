@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import argosy
@@ -26,6 +25,7 @@ from argosy.bench import find_generator
 from argosy.gpus import capabilities_here
 from argosy.options import Endpoint, ServerOptions
 from serving import Tensor, add_model, identity_config
+from serving.packages import install_backends
 from serving.waiting import until
 from tritonclient.utils import InferenceServerException
 
@@ -83,14 +83,7 @@ class Block:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[argosy.Server]:
-    info = tmp_path / "site" / "mirrors-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mirrors\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[argosy.backends]\nmirrors = mirrors_backend:Backend\n")
-    module = ModuleType("mirrors_backend")
-    module.Backend = Backend  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mirrors_backend", module)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    install_backends(monkeypatch, tmp_path / "site", "mirrors", mirrors=Backend)
     Instance.rows = 0
     repository = tmp_path / "models"
     add_model(repository, "on_gpu", CONFIG)

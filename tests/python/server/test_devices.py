@@ -5,13 +5,11 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import argosy
@@ -23,6 +21,7 @@ from argosy.errors import ArgosyError, Internal, InvalidArgument, Unavailable
 from argosy.gpus import capabilities_here, capabilities_of
 from argosy.options import Endpoint, ServerOptions
 from serving import add_model, identity_config
+from serving.packages import install_backends
 from serving.waiting import until
 from tritonclient.utils import InferenceServerException
 
@@ -132,14 +131,7 @@ class Backend:
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend "triples" as an installed package has it."""
-    info = tmp_path / "site" / "triples-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: triples\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[argosy.backends]\ntriples = triples_backend:Backend\n")
-    module = ModuleType("triples_backend")
-    module.Backend = Backend  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "triples_backend", module)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    install_backends(monkeypatch, tmp_path / "site", "triples", triples=Backend)
 
 
 @pytest.fixture
