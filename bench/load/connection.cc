@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "net/near_peer.h"
+
 namespace argosy::load {
 namespace {
 
@@ -78,6 +80,7 @@ Status Connection::finish_connect() {
   ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return socket_error("connect", error);
   connected_ = true;
+  net::tune_for_near_peer(fd_);
   return {};
 }
 

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "net/near_peer.h"
+
 namespace argosy::net {
 namespace {
 
@@ -87,6 +89,7 @@ void Listener::accept_all(const IoToken& io) {
     Descriptor accepted(
         ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
+      tune_for_near_peer(accepted.get());
       adopt(io, std::move(accepted), name_of(peer));
       continue;
     }
