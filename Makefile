@@ -84,9 +84,6 @@ cpp-test: $(VENV)/.installed
 	@cmake --build $(BUILD) -j $(JOBS) --target cpp_tests
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
-headers: $(VENV)/.tools  ## each header compiles alone
-	$(PYTEST) -q tests/arch -m slow
-
 # Nobody edits these builds: whole rooms at once, and no optimiser, whose time the checks double.
 UNITY := -DARGOSY_UNITY=ON -DARGOSY_UNITY_TESTS=ON
 ASAN = $(CONFIGURE) -B build/asan $(UNITY) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1" \
