@@ -66,6 +66,7 @@ class Fault:
     finalize: str = "pass"
     spoils: str = ""
     ends_process: bool = False
+    deaths: int = 1  # of the process that it ends, each time
     config: str = ""
 
 
@@ -87,6 +88,7 @@ FAULTS = (
         harm="open(NOTE, 'w').close(); os._exit(4)",
         initialize=_AGAIN + "os._exit(5)",
         ends_process=True,
+        deaths=2,
         code="UNAVAILABLE",
         says="code 4",
     ),
@@ -95,6 +97,7 @@ FAULTS = (
         harm="open(NOTE, 'w').close(); os._exit(4)",
         initialize=_AGAIN + "raise RuntimeError('not today')",
         ends_process=True,
+        deaths=2,
         code="UNAVAILABLE",
         says="code 4",
     ),
