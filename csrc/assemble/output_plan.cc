@@ -6,6 +6,7 @@
 #include "assemble/alignment.h"
 
 namespace argosy::assemble {
+
 // std::less orders any two addresses, also those of different blocks.
 bool lies_in(const device::Memory& memory, std::span<const std::byte> block) {
   const std::less_equal<const std::byte*> not_after;

@@ -4,6 +4,7 @@
 #include <iterator>
 
 namespace argosy::worker {
+
 Result<std::shared_ptr<Arena>> Arena::create(const std::string& name, std::size_t capacity, std::size_t kept) {
   auto memory = SharedMemory::create(name, whole_pages(capacity));
   if (!memory.ok()) return memory.status();

@@ -56,7 +56,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   // The runner's, but the first message is the keeper's before there is a runner.
   Status send_work(Writer& message);
   RingReader& results() { return results_; }
-  RingReader& calls() { return calls_; }  // the keeper's
+  RingReader& calls() { return calls_; }  // of whose turn it is (worker/turn.h)
 
   // A record as it was sent, wherever it travelled. internal: nonsense.
   Result<Bytes> open(std::string record);

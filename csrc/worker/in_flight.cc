@@ -3,6 +3,7 @@
 #include <utility>
 
 namespace argosy::worker {
+
 class InFlight::Listener final : public infer::CancelListener {
  public:
   Listener(std::shared_ptr<const void> owner, std::atomic<std::uint32_t>& flag, Handle handle,

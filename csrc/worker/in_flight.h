@@ -7,8 +7,8 @@
 // that a late word about an old request cannot touch a new one. It stays with the
 // runner's batch (placed) or is kept here until its last response.
 //
-// Thread: add, keep, settle: the runner's; respond, take, close: the keeper's. A kept request
-// is touched by the keeper alone.
+// Thread: add, keep, settle: the runner's; respond, take, close: whose turn it is to read
+// calls. A kept request is touched by nobody else.
 
 #include <atomic>
 #include <cstdint>

@@ -8,7 +8,7 @@
 // 'v' to 8: u64 id, u64 metric                                       what it shows
 // 'u' u8 operation; to 8: u64 metric, f64 value                      no answer
 //
-// Thread: the keeper's.
+// Thread: whose turn it is to read calls.
 
 #include <memory>
 

@@ -80,7 +80,7 @@ void OutgoingCalls::send(Channel& channel, std::uint64_t id, const infer::Respon
   };
   std::vector<std::uint64_t> lent;
   Writer message;
-  if (!channel.collect_returned()) return;  // the keeper finds the same and ends the worker
+  if (!channel.collect_returned()) return;  // whoever reads calls finds the same and ends the worker
   Status status = write(response, lent, message);
   if (status.ok() && !channel.send_return(message)) {
     status = resource_exhausted("a response of " + std::to_string(message.size()) +

@@ -5,7 +5,7 @@
 // cancelled when the model withdraws it, when the request it is made for is cancelled,
 // or when the worker dies.
 //
-// Thread: start() the keeper's; the rest any.
+// Thread: start(): whose turn it is to read calls; the rest any.
 
 #include <functional>
 #include <map>

@@ -3,7 +3,7 @@
 // ReadinessAsks: the questions whether the model in one process is ready by its own
 // word, each answered in bounded time: with what it says, or with why it said nothing.
 //
-// Thread: ask() any; the rest the keeper's. Answers are given without a lock held.
+// Thread: any; due(), expire() and close() the keeper's. Answers are given without a lock held.
 
 #include <functional>
 #include <map>

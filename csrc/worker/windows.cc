@@ -8,6 +8,7 @@
 #include <utility>
 
 namespace argosy::worker {
+
 void Windows::open(Handle handle) {
   slots_[slot_of(handle)].delivered.store(static_cast<std::uint64_t>(generation_of(handle)) << 32);
 }

@@ -85,11 +85,8 @@ Status Worker::serve(const std::function<void()>& ready) {
       // Who makes one call often makes the next at once. Two need not look for it.
       const bool expects = std::exchange(called_, false) && !runner_looks_ &&
                            channel_->calls().stay_awake([&] { return runner_looks_.load(); });
-      if (expects || !turn_.give()) {
-        timeout = 0;
-      } else {
-        reads = false;
-      }
+      reads = expects || !turn_.give();
+      if (reads) timeout = 0;
     }
     const int ripe = poll(watched.data(), watched.size(), timeout);
     reads = reads || turn_.take();

@@ -70,7 +70,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   Status send_initialize();
   void relay(int descriptor, std::string& partial, bool errors);
   void log_line(std::string_view line, bool errors);
-  // Who has the turn; ends the process when it speaks nonsense. False: there was nothing.
+  // Who has the turn; ends the process when it speaks nonsense. False: there was nothing, or nonsense.
   bool read_calls(const std::function<void()>& ready);
   Status read_call(const std::string& record, const std::function<void()>& ready);
   Status read_results(const std::string& record, backend::Batch& batch, std::vector<Handle>& handles);

@@ -1,4 +1,4 @@
-// What a worker says: its calls, read by the keeper, and its results, read by the runner.
+// What a worker says: its calls, read by whose turn it is, and its results, read by the runner.
 
 #include <utility>
 

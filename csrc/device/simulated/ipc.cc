@@ -8,12 +8,12 @@
 namespace argosy::device {
 namespace {
 
-struct ExportedSlot {
+struct ExportedBlock {
   char mark[16] = "simulated-block";
   std::byte* data = nullptr;
   std::size_t size = 0;
 };
-static_assert(sizeof(ExportedSlot) <= sizeof(IpcHandle));
+static_assert(sizeof(ExportedBlock) <= sizeof(IpcHandle));
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Result<IpcHandle> SimulatedDevice::export_ipc(std::byte* block) {
   if (found == heap->live.end() || found->second.kind != MemoryKind::device || found->second.opens > 0) {
     return invalid_argument("device 'simulated': export of memory that is not its own device memory");
   }
-  ExportedSlot exported;
+  ExportedBlock exported;
   exported.data = block;
   exported.size = found->second.size;
   IpcHandle handle{};
@@ -33,8 +33,8 @@ Result<IpcHandle> SimulatedDevice::export_ipc(std::byte* block) {
 
 Result<IpcMemory> SimulatedDevice::open_ipc(const IpcHandle& handle) {
   if (auto status = trouble("open_ipc"); !status.ok()) return status;
-  ExportedSlot exported;
-  const ExportedSlot fresh;
+  ExportedBlock exported;
+  const ExportedBlock fresh;
   std::memcpy(&exported, handle.data(), sizeof exported);
   if (std::memcmp(exported.mark, fresh.mark, sizeof fresh.mark) != 0) {
     return invalid_argument("device 'simulated': no handle of this kind");
