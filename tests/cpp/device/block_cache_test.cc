@@ -4,10 +4,10 @@
 
 #include <random>
 
+#include "device/sizes.h"
+
 namespace argosy::device {
 namespace {
-
-constexpr std::size_t kPage = 4096;
 
 bool always(const Block&) { return true; }
 bool never(const Block&) { return false; }

@@ -7,11 +7,10 @@
 
 #include "device/pinned_bytes_pool.h"
 #include "device/simulated/simulated_device.h"
+#include "device/sizes.h"
 
 namespace argosy::device {
 namespace {
-
-constexpr std::size_t kBlock = 4096;  // the smallest
 
 struct PoolRig {
   explicit PoolRig(std::size_t limit, SimulatedOptions options = {}) : device(SimulatedDevice::make(options)) {
@@ -37,9 +36,9 @@ bool all(const std::byte* data, std::size_t size, int value) {
 }
 
 TEST(Pool, GivesABlockBackToTheDeviceOnlyWhenItDies) {
-  PoolRig rig(4 * kBlock);
+  PoolRig rig(4 * kPage);
   ASSERT_TRUE(rig.pinned->take(10).ok());
-  EXPECT_EQ(rig.pinned->statistics().cached_bytes, kBlock);
+  EXPECT_EQ(rig.pinned->statistics().cached_bytes, kPage);
   EXPECT_EQ(rig.pinned->statistics().misses, 1u);
   rig.pinned->trim();
   EXPECT_EQ(rig.pinned->statistics().cached_bytes, 0u);
@@ -47,8 +46,8 @@ TEST(Pool, GivesABlockBackToTheDeviceOnlyWhenItDies) {
 }
 
 TEST(Pool, SaysWhatIsExhaustedAndByHowMuch) {
-  PoolRig rig(2 * kBlock);
-  auto held = rig.pinned->take(2 * kBlock);
+  PoolRig rig(2 * kPage);
+  auto held = rig.pinned->take(2 * kPage);
   ASSERT_TRUE(held.ok());
   const auto refused = rig.pinned->take(100);
   EXPECT_EQ(refused.status(),
@@ -57,93 +56,92 @@ TEST(Pool, SaysWhatIsExhaustedAndByHowMuch) {
 }
 
 TEST(Pool, NamesWhatSetsItsLimitAndCountsWhoDidWithout) {
-  const auto pool = Pool::make(SimulatedDevice::make(), MemoryKind::pinned, {kBlock, false, "--some-flag"});
-  EXPECT_NE(
-      pool->take(2 * kBlock).status().message().find("0 of its 4096 bytes are in use; --some-flag sets the limit"),
-      std::string::npos);
+  const auto pool = Pool::make(SimulatedDevice::make(), MemoryKind::pinned, {kPage, false, "--some-flag"});
+  EXPECT_NE(pool->take(2 * kPage).status().message().find("0 of its 4096 bytes are in use; --some-flag sets the limit"),
+            std::string::npos);
   EXPECT_TRUE(pool->did_without());
   EXPECT_FALSE(pool->did_without());
   EXPECT_EQ(pool->done_without(), 2u);
 }
 
 TEST(Pool, WaitsForAFencedBlockBeforeTheHostWritesIt) {
-  PoolRig rig(kBlock);
-  auto target = rig.memory->take_for(*rig.stream, kBlock);
+  PoolRig rig(kPage);
+  auto target = rig.memory->take_for(*rig.stream, kPage);
   ASSERT_TRUE(target.ok());
   std::byte* const landed = target->data();
   {
-    auto source = rig.pinned->take(kBlock);
+    auto source = rig.pinned->take(kPage);
     ASSERT_TRUE(source.ok());
-    std::memset(source->data(), 1, kBlock);
-    ASSERT_TRUE(rig.stream->copy(landed, source->data(), kBlock, Direction::to_device).ok());
+    std::memset(source->data(), 1, kPage);
+    ASSERT_TRUE(rig.stream->copy(landed, source->data(), kPage, Direction::to_device).ok());
     source->fence(rig.recorded(*rig.stream));
   }
-  EXPECT_FALSE(rig.pinned->take_at_once(kBlock).ok());  // nobody has waited for the copy yet
-  auto again = rig.pinned->take(kBlock);
+  EXPECT_FALSE(rig.pinned->take_at_once(kPage).ok());  // nobody has waited for the copy yet
+  auto again = rig.pinned->take(kPage);
   ASSERT_TRUE(again.ok());
-  std::memset(again->data(), 2, kBlock);
-  EXPECT_TRUE(all(landed, kBlock, 1));
+  std::memset(again->data(), 2, kPage);
+  EXPECT_TRUE(all(landed, kPage, 1));
 }
 
 TEST(Pool, TellsAStreamToWaitForAFencedBlockAndBlocksNobody) {
-  PoolRig rig(kBlock);
-  auto back = rig.pinned->take(kBlock);
+  PoolRig rig(kPage);
+  auto back = rig.pinned->take(kPage);
   ASSERT_TRUE(back.ok());
   {
-    auto block = rig.memory->take_for(*rig.stream, kBlock);
+    auto block = rig.memory->take_for(*rig.stream, kPage);
     ASSERT_TRUE(block.ok());
-    ASSERT_TRUE(rig.stream->fill(block->data(), 7, kBlock).ok());
-    ASSERT_TRUE(rig.stream->copy(back->data(), block->data(), kBlock, Direction::to_host).ok());
+    ASSERT_TRUE(rig.stream->fill(block->data(), 7, kPage).ok());
+    ASSERT_TRUE(rig.stream->copy(back->data(), block->data(), kPage, Direction::to_host).ok());
     block->fence(rig.recorded(*rig.stream));
   }
-  auto block = rig.memory->take_for(*rig.other, kBlock);
+  auto block = rig.memory->take_for(*rig.other, kPage);
   ASSERT_TRUE(block.ok());
-  ASSERT_TRUE(rig.other->fill(block->data(), 9, kBlock).ok());
-  EXPECT_TRUE(all(back->data(), kBlock, 0xA5));  // late: nothing has run
+  ASSERT_TRUE(rig.other->fill(block->data(), 9, kPage).ok());
+  EXPECT_TRUE(all(back->data(), kPage, 0xA5));  // late: nothing has run
   ASSERT_TRUE(rig.recorded(*rig.other)->wait().ok());
-  EXPECT_TRUE(all(back->data(), kBlock, 7));
+  EXPECT_TRUE(all(back->data(), kPage, 7));
 }
 
 TEST(Pool, DoesNotMakeAnUnusedBlockLookReady) {
-  PoolRig rig(kBlock);
+  PoolRig rig(kPage);
   {
-    auto block = rig.memory->take_for(*rig.stream, kBlock);
+    auto block = rig.memory->take_for(*rig.stream, kPage);
     ASSERT_TRUE(block.ok());
     block->fence(rig.recorded(*rig.stream));
   }
-  { ASSERT_TRUE(rig.memory->take_for(*rig.other, kBlock).ok()); }
-  EXPECT_FALSE(rig.memory->take_at_once(kBlock).ok());
+  { ASSERT_TRUE(rig.memory->take_for(*rig.other, kPage).ok()); }
+  EXPECT_FALSE(rig.memory->take_at_once(kPage).ok());
 }
 
 TEST(Pool, FreesOtherSizesWhenTheDeviceItselfIsFull) {
-  PoolRig rig(64 * kBlock, {.memory_bytes = 4 * kBlock});
-  { ASSERT_TRUE(rig.memory->take(3 * kBlock).ok()); }
-  EXPECT_TRUE(rig.memory->take(2 * kBlock).ok());
-  EXPECT_EQ(rig.memory->statistics().cached_bytes, 2 * kBlock);
+  PoolRig rig(64 * kPage, {.memory_bytes = 4 * kPage});
+  { ASSERT_TRUE(rig.memory->take(3 * kPage).ok()); }
+  EXPECT_TRUE(rig.memory->take(2 * kPage).ok());
+  EXPECT_EQ(rig.memory->statistics().cached_bytes, 2 * kPage);
 }
 
 TEST(Pool, CountsNothingForABlockTheDeviceRefused) {
-  PoolRig rig(64 * kBlock, {.memory_bytes = 4 * kBlock});
-  EXPECT_EQ(rig.memory->take(8 * kBlock).status().code(), StatusCode::resource_exhausted);
+  PoolRig rig(64 * kPage, {.memory_bytes = 4 * kPage});
+  EXPECT_EQ(rig.memory->take(8 * kPage).status().code(), StatusCode::resource_exhausted);
   EXPECT_EQ(rig.memory->statistics().used_bytes, 0u);
 }
 
 TEST(Pool, KeepsASharedBlockUntilItsLastSliceIsGone) {
-  PoolRig rig(kBlock);
+  PoolRig rig(kPage);
   Memory slice;
   {
-    auto lease = rig.pinned->take(kBlock);
+    auto lease = rig.pinned->take(kPage);
     ASSERT_TRUE(lease.ok());
     slice = (*std::move(lease)).share(100).slice(10, 20);
   }
   EXPECT_EQ(slice.place().kind, MemoryKind::pinned);
-  EXPECT_EQ(rig.pinned->statistics().used_bytes, kBlock);
+  EXPECT_EQ(rig.pinned->statistics().used_bytes, kPage);
   slice = {};
   EXPECT_EQ(rig.pinned->statistics().used_bytes, 0u);
 }
 
 TEST(PinnedBytesPool, IsRecognisedHoweverItsBytesAreCut) {
-  PoolRig rig(64 * kBlock);
+  PoolRig rig(64 * kPage);
   PinnedBytesPool pool(rig.pinned, default_pool());
   Buffer buffer = pool.allocate(20000);
   ASSERT_GE(buffer.capacity(), 20000u);
@@ -154,26 +152,26 @@ TEST(PinnedBytesPool, IsRecognisedHoweverItsBytesAreCut) {
 }
 
 TEST(PinnedBytesPool, TakesOrdinaryMemoryForWhatIsSmallOrTooMuch) {
-  PoolRig rig(8 * kBlock);
+  PoolRig rig(8 * kPage);
   PinnedBytesPool pool(rig.pinned, default_pool());
   EXPECT_FALSE(is_pinned(Memory(pool.allocate(100).freeze(100))));
-  const Bytes first = pool.allocate(8 * kBlock).freeze(8 * kBlock);
+  const Bytes first = pool.allocate(8 * kPage).freeze(8 * kPage);
   EXPECT_TRUE(is_pinned(Memory(first)));
-  const Bytes second = pool.allocate(8 * kBlock).freeze(8 * kBlock);
-  EXPECT_EQ(second.size(), 8 * kBlock);
+  const Bytes second = pool.allocate(8 * kPage).freeze(8 * kPage);
+  EXPECT_EQ(second.size(), 8 * kPage);
   EXPECT_FALSE(is_pinned(Memory(second)));
 }
 
 TEST(Pool, ServesSeveralThreads) {
-  PoolRig rig(16 * kBlock);
+  PoolRig rig(16 * kPage);
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 300; ++i) {
-        auto lease = rig.pinned->take(kBlock * static_cast<std::size_t>(1 + (i + t) % 3));
+        auto lease = rig.pinned->take(kPage * static_cast<std::size_t>(1 + (i + t) % 3));
         if (!lease.ok()) continue;
-        std::memset(lease->data(), t, kBlock);
-        EXPECT_TRUE(all(lease->data(), kBlock, t));
+        std::memset(lease->data(), t, kPage);
+        EXPECT_TRUE(all(lease->data(), kPage, t));
       }
     });
   }

@@ -8,21 +8,10 @@
 #include <thread>
 #include <vector>
 
-#include "worker/shared_memory.h"
+#include "worker/ring_ends.h"
 
 namespace argosy::worker {
 namespace {
-
-constexpr std::uint32_t kCapacity = 1024;
-
-struct Ends {
-  SharedMemory memory = *SharedMemory::create("ring test", 4096);
-  RingPlace place{memory.data(), kCapacity};
-  RingWriter writer{place};
-  RingReader reader{place};
-};
-
-std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 TEST(Ring, GivesRecordsBackInOrderAndThenNothing) {
   Ends ends;
@@ -77,7 +66,7 @@ TEST(Ring, CarriesEveryRecordBetweenThreads) {
 TEST(Ring, SaysSoWhenTheWriterWroteNonsense) {
   {
     Ends ends;
-    ends.place.tail().store(kCapacity + 8);
+    ends.place.tail().store(kRingBytes + 8);
     std::string record;
     EXPECT_EQ(ends.reader.pop(record), RingReader::Found::corrupt);
   }

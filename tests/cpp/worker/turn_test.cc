@@ -3,59 +3,50 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
-#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "worker/process.h"
+#include "worker/ring_ends.h"
 
 namespace argosy::worker {
 namespace {
 
-constexpr std::uint32_t kRoom = 1u << 12;
-
-struct Line {
-  std::vector<std::uint64_t> memory = std::vector<std::uint64_t>((kRingHead + kRoom) / 8);
-  RingPlace place{reinterpret_cast<std::byte*>(memory.data()), kRoom};
-  RingReader reader{place};
+struct Line : Ends {
   Turn turn{reader};
 };
 
-std::span<const std::byte> record_of(const std::string& text) { return std::as_bytes(std::span(text)); }
-
 TEST(Turn, OneAtATimeAndTheWriterWakesNobodyMeanwhile) {
   Line line;
-  RingWriter writer(line.place);
   ASSERT_TRUE(line.turn.take());
   EXPECT_FALSE(line.turn.take());
-  EXPECT_FALSE(writer.reader_sleeps());
+  EXPECT_FALSE(line.writer.reader_sleeps());
   ASSERT_TRUE(line.turn.give());
-  EXPECT_TRUE(writer.reader_sleeps());
+  EXPECT_TRUE(line.writer.reader_sleeps());
   ASSERT_TRUE(line.turn.take());
-  EXPECT_FALSE(writer.reader_sleeps());
+  EXPECT_FALSE(line.writer.reader_sleeps());
 }
 
 TEST(Turn, IsNotGivenWithARecordUnread) {
   Line line;
-  RingWriter writer(line.place);
   ASSERT_TRUE(line.turn.take());
-  ASSERT_TRUE(writer.push(record_of("call")));
+  ASSERT_TRUE(line.writer.push(bytes("call")));
   EXPECT_FALSE(line.turn.give());
   EXPECT_FALSE(line.turn.take());
   std::string record;
   ASSERT_EQ(line.reader.pop(record), RingReader::Found::record);
   EXPECT_TRUE(line.turn.give());
   EXPECT_FALSE(line.turn.overlooked());
-  ASSERT_TRUE(writer.put(record_of("late")));
+  ASSERT_TRUE(line.writer.put(bytes("late")));
   EXPECT_TRUE(line.turn.overlooked());
 }
 
 TEST(Turn, DroppingItGivesItWhateverTheRingHolds) {
   Line line;
   ASSERT_TRUE(line.turn.take());
-  line.place.tail().store(kRoom + 8);  // nonsense
+  line.place.tail().store(kRingBytes + 8);  // nonsense
   EXPECT_FALSE(line.turn.give());
   line.turn.drop();
   EXPECT_TRUE(line.turn.take());
@@ -116,12 +107,11 @@ TEST(Turn, NothingIsOverlookedBetweenTwoReaders) {
     }
     signal_event(event);
   });
-  RingWriter writer(line.place);
   std::mt19937 random(kSeed + 1);
   for (int i = 0; i < kRecords && !stuck; ++i) {
     const std::string record = std::to_string(i);
-    while (!writer.put(record_of(record)) && !stuck) std::this_thread::yield();
-    if (writer.reader_sleeps()) signal_event(event);
+    while (!line.writer.put(bytes(record)) && !stuck) std::this_thread::yield();
+    if (line.writer.reader_sleeps()) signal_event(event);
     // One that nothing follows for a while is the one that can be overlooked.
     if (random() % 2 == 0) {
       while (read.load() <= i && !stuck) std::this_thread::yield();
