@@ -26,6 +26,24 @@ class FlightMemory final : public backend::OutputMemory {
   bool reserved_ = false;
 };
 
+// Unless dismissed: what a model returned before it failed, also by an exception, lives as
+// long as the flight, since work it has enqueued may still write there.
+class KeepsOutputs {
+ public:
+  KeepsOutputs(Flight& flight, std::vector<tensor::Tensor>& outputs) : flight_(&flight), outputs_(outputs) {}
+  ~KeepsOutputs() {
+    if (flight_ == nullptr) return;
+    for (auto& output : outputs_) flight_->keep(std::move(output.data));
+  }
+  KeepsOutputs(const KeepsOutputs&) = delete;
+  KeepsOutputs& operator=(const KeepsOutputs&) = delete;
+  void dismiss() { flight_ = nullptr; }
+
+ private:
+  Flight* flight_;
+  std::vector<tensor::Tensor>& outputs_;
+};
+
 Status named(const model::ModelSpec& spec, const Status& why) {
   return why.ok() ? why : Status(why.code(), "model '" + spec.name + "': " + why.message());
 }
@@ -73,7 +91,9 @@ Status DeviceExecutor::start(UnderWay& one) {
     if (!reserved.ok()) return reserved;
     return places;
   });
+  KeepsOutputs keeps(*one.flight, one.batch.outputs);
   if (status = model_.enqueue(pipeline_.compute(), one.batch, memory); !status.ok()) return status;
+  keeps.dismiss();
   drop_padding(*spec_, one.batch);
   std::vector<device::Memory> leaving;
   leaving.reserve(one.batch.outputs.size());

@@ -206,7 +206,10 @@ Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outp
 
 Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs, HostEnd host) {
   assert(!flight.arrived_);
-  if (auto status = copy_outputs(flight, outputs, host); !status.ok()) return status;
+  if (auto status = copy_outputs(flight, outputs, host); !status.ok()) {
+    for (Memory& output : outputs) flight.keep(std::move(output));
+    return status;
+  }
   flight.sizes_.reserve(outputs.size());
   for (const Memory& output : outputs) flight.sizes_.push_back(output.size());
   const std::span<const std::byte> block(flight.block_.data(), flight.block_.size());

@@ -57,6 +57,9 @@ class Flight {
   // One per input, in device memory; for work that is enqueued on compute().
   const std::vector<device::Memory>& inputs() const { return inputs_; }
 
+  // For a batch that is given up: what its work may still write lives as long as this.
+  void keep(device::Memory memory) { returned_.push_back(std::move(memory)); }
+
  private:
   friend class DevicePipeline;
   explicit Flight(DevicePipeline& pipeline) : pipeline_(pipeline) {}

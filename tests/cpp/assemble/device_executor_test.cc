@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <stdexcept>
 
 #include "device_rig.h"
 
@@ -208,6 +209,45 @@ TEST(DeviceExecutor, NamesThePoolThatHadNoRoom) {
                                "bytes are in use"));
 }
 
+// Work that is enqueued by then writes into memory that only the failed batch still names.
+TEST(DeviceExecutor, WhatAModelReturnedLivesUntilItsFailedBatchIsDropped) {
+  enum class Fails { status, exception, device };
+  for (const Fails fails : {Fails::status, Fails::exception, Fails::device}) {
+    Rig rig({}, 64 * kPage, 64 * kPage);
+    struct Failing final : backend::DeviceModel {
+      Failing(Rig& rig, Fails fails) : rig_(rig), fails_(fails) {}
+      Status enqueue(device::Stream& stream, backend::Batch& batch, backend::OutputMemory&) override {
+        auto lease = *rig_.memory->take_for(stream, kPage);
+        batch.outputs = {{"X", DType::uint8, {1, kPage}, std::move(lease).share(kPage)}};
+        EXPECT_TRUE(device::SimulatedDevice::launch(stream, [this] {
+                      used_when_it_ran = rig_.memory->statistics().used_bytes;
+                    }).ok());
+        if (fails_ == Fails::status) return internal_error("too late");
+        if (fails_ == Fails::exception) throw std::runtime_error("too late");
+        rig_.device->set_fail_one_in(1);
+        return {};
+      }
+      Rig& rig_;
+      const Fails fails_;
+      std::size_t used_when_it_ran = 0;
+    } model(rig, fails);
+    DeviceExecutor executor(two_inputs(8), *rig.pipeline, model, {});
+    std::mt19937_64 random(1);
+    DeviceExecutor::UnderWay one;
+    one.batch.requests.push_back(request(rig, random_rows(random, 1, 10), false, 0));
+    try {
+      EXPECT_FALSE(executor.start(one).ok());
+    } catch (const std::runtime_error&) {
+      EXPECT_EQ(fails, Fails::exception);
+    }
+    rig.device->set_fail_one_in(0);
+    fail_batch(one.batch, internal_error("failed"));
+    one.flight.reset();
+    EXPECT_EQ(model.used_when_it_ran, 2 * kPage) << "the block of the inputs, and what the model returned";
+    EXPECT_EQ(rig.memory->statistics().used_bytes, 0u);
+  }
+}
+
 TEST(DeviceParts, JoinRaggedInputsFlatAndPadTheOthers) {
   Rig rig({}, 8 * kPage, 8 * kPage);
   auto spec = *two_inputs(8);
@@ -252,7 +292,9 @@ int run(const World& world) {
   std::mt19937_64 random(world.seed);
   Rig rig({.pace = world.pace, .seed = world.seed}, (8 + random() % 40) * kPage, (6 + random() % 40) * kPage,
           {.direct_bytes = 1 + random() % 3000, .ordering = {}});
-  const auto own = device::Pool::make(rig.device, device::MemoryKind::device, {32 * kPage, true});
+  // The model's own memory: a pool for its stream alone, or the one that other streams use, too.
+  const auto own =
+      world.seed % 4 < 2 ? rig.memory : device::Pool::make(rig.device, device::MemoryKind::device, {32 * kPage, true});
   SummingModel model(own, world.seed);
   model.fail_one_in = world.model_fails;
   ShapeRules shapes;

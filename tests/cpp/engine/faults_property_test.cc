@@ -120,9 +120,9 @@ TEST_P(FaultsProperty, EveryRequestIsAnsweredExactlyOnce) {
   constexpr int kClients = 3, kEach = 1500;
   std::vector<std::jthread> clients;
   for (int c = 0; c < kClients; ++c) {
-    clients.emplace_back([&, c] {
+    // Found here: when a client gets to run, the model may have gone already.
+    clients.emplace_back([&, c, handle = *engine->find("m")]() mutable {
       std::mt19937 dice(seed * 31 + static_cast<unsigned>(c));
-      auto handle = *engine->find("m");
       std::vector<std::shared_ptr<infer::Cancellation>> cancellations;
       for (int i = 0; i < kEach; ++i) {
         auto one = request(c * kEach + i, answers);
