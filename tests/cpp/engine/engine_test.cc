@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <unistd.h>
+
 #include <barrier>
 #include <thread>
 
@@ -372,7 +374,7 @@ TEST_F(EngineTest, AWarmupThatDoesNotFitFailsTheLoad) {
                 "for input 'INPUT0'"),
       std::string::npos);
   auto missing = spec();
-  const std::string path = testing::TempDir() + "/short_warmup";
+  const std::string path = testing::TempDir() + "short_warmup_" + std::to_string(getpid());
   FILE* file = fopen(path.c_str(), "w");
   fputs("ab", file);
   fclose(file);

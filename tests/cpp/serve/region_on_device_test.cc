@@ -219,6 +219,8 @@ TEST_F(RegionOnDevice, AFailingCopyFailsNobodyItIsBatchedWith) {
   for (std::size_t i = 0; i < kCount; ++i) {
     clients.push_back(i == 11 ? HttpClient(other.http_port()) : connect());
     clients.back().send(ask("gpu", region(0, 8), 8));
+    // The first computes until all have come: were it the failing one, it would not wait.
+    while (world_->enqueued == 0) std::this_thread::yield();
   }
   while (engine_->in_flight() < kCount) std::this_thread::yield();
   opened = true;
