@@ -62,7 +62,8 @@ Result<Launch> launch_of(const model::ModelSpec& spec, const backend::InstanceSl
   // The package alone, not the directory it lies in: another interpreter has libraries
   // of its own, which ours must not come before.
   const std::string start =
-      "import importlib.util as u,sys;"
+      "import sys;sys.path[:]=[p for p in sys.path if p];"  // what lies in our directory is not the model's
+      "import importlib.util as u;"
       "p,x=sys.argv[1:3];"
       "s=u.spec_from_file_location('argosy',p+'/__init__.py',submodule_search_locations=[p]+[x]*(x not in('',p)));"
       "m=u.module_from_spec(s);sys.modules['argosy']=m;s.loader.exec_module(m);"

@@ -8,10 +8,13 @@ Thread: submit() and stop() from any thread but the loop's own.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from argosy.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,6 +60,13 @@ class LoopThread:
                 self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
+
+
+def check_ran(result: object, what: str) -> None:
+    """Raises InvalidArgument when `result` is a coroutine: nothing would ever run it."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise InvalidArgument(f"{what} is 'async def' and would never run; expected a plain method")
 
 
 async def _drained() -> None:

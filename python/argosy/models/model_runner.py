@@ -18,7 +18,7 @@ from argosy.models.ambient import Binding, working_for
 from argosy.models.configuration import completed, parsed_config
 from argosy.models.conversion import joined_arguments, keyword_arguments, outputs_of, row_key, split_outputs
 from argosy.models.faults import failure_text, log_text, summary
-from argosy.models.loop import LoopThread
+from argosy.models.loop import LoopThread, check_ran
 from argosy.models.model import Model, requests_of, set_requests
 from argosy.models.readiness import ReadinessCheck
 from argosy.models.settings import apply_parameters, check_settings, unused_settings
@@ -60,10 +60,12 @@ class ArgosyModelRunner:
             self._model = self._kind()
             for warning in apply_parameters(self._model, parsed_config(args.get("model_config", ""))):
                 self._host.log("warning", f"model '{self._name}': {warning}")
-            self._model.setup()
+            check_ran(self._model.setup(), f"model '{self._name}': setup")
         except ArgosyError:
             raise
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             self._host.log("error", log_text(f"setup of model '{self._name}' failed", error))
             raise Internal(failure_text(error)) from error
         self._binding.phase = "serve"
@@ -85,7 +87,7 @@ class ArgosyModelRunner:
         try:
             if self._model is not None:
                 self._model.close()
-        except Exception as error:  # the model's own code may raise anything
+        except BaseException as error:  # the model's own code may raise anything
             self._host.log("error", log_text(f"close of model '{self._name}' failed", error))
         self._model = None
         self._binding.deferred.finish()
@@ -122,7 +124,9 @@ class ArgosyModelRunner:
                 self._stream(group[0], returned)
             else:
                 self._answer(group, returned)
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise  # the model's way to end its process
+        except BaseException as error:  # GeneratorExit, CancelledError and panics of extensions are faults like others
             self._fail(group, error)
 
     async def _run_async(self, group: list[InferRequest]) -> None:

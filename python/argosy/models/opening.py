@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from argosy.models.faults import failure_text, log_text
 from argosy.worker.host import Host, ModelPlace, ModelRunner
 
 _TRITON_CLASS = "TritonPythonModel"
+_FOR_CHILDREN = str(Path(__file__).resolve().parent / "for_children")
 
 
 def open_runner(host: Host, place: ModelPlace) -> ModelRunner:
@@ -53,21 +55,39 @@ def _imported(host: Host, place: ModelPlace) -> ModuleType:
     for directory in (place.directory, place.version_directory, str(path.parent)):
         if directory and directory not in sys.path:
             sys.path.insert(0, directory)
-    spec = importlib.util.spec_from_file_location("model", path)
+    if _FOR_CHILDREN not in sys.path:  # processes that the model starts are given our path
+        sys.path.append(_FOR_CHILDREN)
+    spec = importlib.util.spec_from_file_location(_module_name(place, path), path)
     if spec is None or spec.loader is None:
         raise InvalidArgument(f"'{place.model_file}' is not a Python file: expected a name that ends with '.py'")
     module = importlib.util.module_from_spec(spec)
-    previous: Any = sys.modules.get("model")
-    sys.modules["model"] = module  # before it runs: pickles and dataclasses of the model look here
+    # Before it runs: pickles and dataclasses of the model look here, by either name.
+    names = dict.fromkeys((spec.name, "model"))
+    previous: dict[str, Any] = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(dict.fromkeys(names, module))
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        if previous is None:
-            del sys.modules["model"]
-        else:
-            sys.modules["model"] = previous
+        for name, before in previous.items():
+            if before is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = before
         if isinstance(error, ArgosyError) or not isinstance(error, Exception):
             raise
         host.log("error", log_text(f"importing '{place.model_file}' failed", error))
         raise Internal(failure_text(error)) from error
     return module
+
+
+def _module_name(place: ModelPlace, path: Path) -> str:
+    """In a repository the version directory is the package, so that `from .helper import f` finds its file."""
+    package = path.parent.name
+    if package != str(place.version):
+        return "model"
+    importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(package)
+    except ImportError:
+        return "model"
+    return f"{package}.{path.stem}" if str(path.parent) in map(str, getattr(found, "__path__", ())) else "model"

@@ -8,6 +8,7 @@ model prints goes to standard error.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,13 +20,15 @@ from argosy.errors import ArgosyError, Internal, Unsupported, error_of
 from argosy.worker.host import ModelPlace
 
 _START = (
-    "import importlib.util as u,sys;"
+    "import sys;sys.path[:]=[p for p in sys.path if p];"  # what lies in the server's directory is not the model's
+    "import importlib.util as u;"
     "p=sys.argv[1];"
     "s=u.spec_from_file_location('argosy',p+'/__init__.py',submodule_search_locations=[p]);"
     "m=u.module_from_spec(s);sys.modules['argosy']=m;s.loader.exec_module(m);"
     "from argosy.worker.auto_complete import main;"
     "main()"
 )
+_log = logging.getLogger(__name__)
 _LIMIT_SECS = 120.0
 
 
@@ -65,6 +68,8 @@ def completed(place: ModelPlace, config: Mapping[str, Any], python: str = "") ->
         raise Internal(
             f"auto-complete of model '{place.name}': its process ended with code {done.returncode}:\n{words}"
         ) from None
+    for line in done.stderr.decode(errors="replace").splitlines():
+        _log.info("model '%s', auto-complete: %s", place.name, line)
     if "failure" in answer:
         raise error_of(answer["failure"]["code"], answer["failure"]["message"])
     found: dict[str, Any] = answer["config"]

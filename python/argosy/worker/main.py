@@ -2,10 +2,13 @@
 
 Threads: the main thread runs the model; one more reads answers of other models once
 the first of them is called.
+Invariant: whatever main() is left by ends the process, whoever still runs in it: requests
+that it holds are answered by its end.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import gc
@@ -13,7 +16,10 @@ import os
 import signal
 import struct
 import sys
+import threading
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 
 from argosy.errors import ArgosyError
 from argosy.worker.channel import Channel
@@ -24,11 +30,25 @@ from argosy.worker.wire import read_requests
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _EXECUTE = ord("E")
+_EXIT_FUNCTIONS_SECS = 5.0
 _FIRST_LOOK_SECS, _LONGEST_LOOK_SECS = 0.02, 2.0  # how often an idle process looks for memory that came back
 
 
 def main(server: int) -> None:
     """Runs until the server says so, or ends. `server`: its process id."""
+    code = 1
+    try:
+        _serve(server)
+        code = 0
+    except SystemExit as error:  # the model's own, or a process's that it forked
+        code = _code_of(error)
+    except BaseException:
+        _quietly(traceback.print_exc)
+    finally:
+        _leave(code)
+
+
+def _serve(server: int) -> None:
     _die_with(server)
     faulthandler.enable()
     check_machine()
@@ -38,15 +58,22 @@ def main(server: int) -> None:
     settings = _settings(channel)
     decoupled = settings["decoupled"] == "1"
     host = ProcessHost(channel, settings["model_name"], decoupled)
+    os.register_at_fork(after_in_child=host.forked)
     try:
         runner = _start(host, settings)
     except ArgosyError as error:
         host.initialized(Failure(error.code, error.message))
-        _leave(1)
-    except Exception as error:
-        traceback.print_exc()
-        host.initialized(Failure("internal", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
-        _leave(1)
+        _run_exit_functions(1)
+        raise SystemExit(1) from None
+    except BaseException as error:
+        if host.away:
+            raise
+        from argosy.models.faults import failure_text
+
+        _quietly(traceback.print_exc)
+        host.initialized(Failure("internal", failure_text(error)))
+        _run_exit_functions(1)
+        raise SystemExit(1) from None
     # What imports and set-up have made stays; no later collection has to walk it.
     gc.collect()
     gc.freeze()
@@ -73,10 +100,13 @@ def main(server: int) -> None:
         message = channel.open(record)
         if message[0] != _EXECUTE:
             runner.finalize()
-            _leave(0)
+            _run_exit_functions(0)
+            return
         received = read_requests(message, memory, outputs)
         host.begin(received)
         runner.execute([one.request for one in received])
+        if host.away:  # a process that execute forked, and that came back out of it
+            return
         answer = channel.fit(host.end(received), results)
         # Before the wait for the next batch, or its memory would be held until then.
         del message, record, received
@@ -143,8 +173,28 @@ def _die_with(server: int) -> None:
         os._exit(1)
 
 
+def _code_of(error: SystemExit) -> int:
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    _quietly(lambda: sys.stderr.write(f"{error.code}\n"))
+    return 1
+
+
+def _run_exit_functions(code: int) -> None:
+    # Temporary directories go, profiles are written; what waits for somebody else is not waited for.
+    impatient = threading.Timer(_EXIT_FUNCTIONS_SECS, _leave, (code,))
+    impatient.daemon = True
+    impatient.start()
+    _quietly(atexit._run_exitfuncs)
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    with suppress(Exception):  # the model may have closed its outputs, or registered what raises
+        action()
+
+
 def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _quietly(sys.stdout.flush)
+    _quietly(sys.stderr.flush)
     # Threads that a model left running must not keep the process.
     os._exit(code)

@@ -20,6 +20,7 @@ from typing import Callable
 import numpy as np
 import numpy.typing as npt
 
+from argosy.errors import InvalidArgument
 from argosy.worker.channel import Channel
 from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
 from argosy.worker.process_metrics import ProcessMetrics
@@ -102,6 +103,7 @@ class ProcessHost(Speaker, ProcessMetrics):
     # Requests of this model.
 
     def respond(self, handle: int, response: InferResponse | None, final: bool) -> None:
+        self._check_here()
         known = self._known.get(handle)
         if known is None:
             return
@@ -183,7 +185,7 @@ class ProcessHost(Speaker, ProcessMetrics):
     def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
         kind = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-        if kind.hasobject or size == 0:
+        if kind.hasobject or size == 0 or self.away:
             return np.empty(shape, kind)
         outputs = self._channel.memory.outputs
         return outputs.array(outputs.allocate(size), size).view(kind).reshape(shape)
@@ -191,6 +193,7 @@ class ProcessHost(Speaker, ProcessMetrics):
     # Other models.
 
     def infer(self, call: InferCall) -> InferResponse:
+        self._check_here()
         done = threading.Lock()
         done.acquire()
         answers: list[InferResponse] = []
@@ -216,13 +219,17 @@ class ProcessHost(Speaker, ProcessMetrics):
         return answers[0] if answers else InferResponse()
 
     def infer_async(self, call: InferCall, on_response: OnResponse) -> int:
+        self._check_here()
         parents = [self._known[handle] for handle in call.parents if handle in self._known]
         left = _left_us(parents, call.timeout_us)
         trace = parents[0].trace if parents else ""
 
         number = next(self._numbers)
         name = call.model.encode()
-        message = bytearray(_CALL.pack(b"b", number, call.version, len(call.parents), len(name)))
+        try:
+            message = bytearray(_CALL.pack(b"b", number, call.version, len(call.parents), len(name)))
+        except struct.error:
+            raise InvalidArgument(f"call of model '{call.model}': version {call.version} does not fit") from None
         message += name
         message += bytes(-len(message) & 7)
         for handle in call.parents:
@@ -273,6 +280,9 @@ class ProcessHost(Speaker, ProcessMetrics):
     # The server's log.
 
     def log(self, level: str, message: str, handle: int | None = None) -> None:
+        if self.away:  # what it prints reaches the log as well
+            sys.stderr.write(f"{level}: {message}\n")
+            return
         known = self._known.get(handle) if handle is not None else None
         body = bytearray(b"l")
         body.append(_LEVELS.get(level, 2))

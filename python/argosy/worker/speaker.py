@@ -3,6 +3,8 @@
 A thread that waits for an answer reads the returns itself until it is there, one wake-up
 less for each call; a thread of its own reads them only for those who do not wait.
 
+A process that the model forks has the same rings: it writes to none, or both would.
+
 Threads: any. One lock per ring; nothing else is held while a callback runs.
 """
 
@@ -14,7 +16,7 @@ import threading
 from itertools import count
 from typing import Callable
 
-from argosy.errors import error_of
+from argosy.errors import Unsupported, error_of
 from argosy.worker.channel import Channel
 from argosy.worker.host import InferResponse, OnResponse
 from argosy.worker.rings import push_waiting
@@ -37,8 +39,23 @@ class Speaker:
         self._led = False  # a caller that waits reads the returns itself
         self._listening = False  # somebody other than callers reads them too
         self._asked_ready: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.away = False  # this is a process that the model's own process forked
+
+    def forked(self) -> None:
+        """For a process that was forked from the one this was made in."""
+        self.away = True
+        # Threads that held them are not here.
+        self._lock, self._calls_lock = threading.Lock(), threading.Lock()
+
+    def _check_here(self) -> None:
+        if self.away:
+            raise Unsupported(
+                "only the model's own process can answer, call other models and keep metrics, not one that it forked; "
+                "let that one return what it found"
+            )
 
     def _ask(self, message: Callable[[bytes], bytearray]) -> InferResponse:
+        self._check_here()
         done = threading.Lock()
         done.acquire()
         answers: list[InferResponse] = []
@@ -64,6 +81,7 @@ class Speaker:
         return answers[0]
 
     def _call(self, message: bytearray) -> None:
+        self._check_here()
         channel = self._channel
         channel.memory.inputs.flush()
         record = channel.fit(message, channel.calls)

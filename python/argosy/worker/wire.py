@@ -201,22 +201,29 @@ def put_text(to: bytearray, text: str) -> None:
 
 def _put_parameters(to: bytearray, parameters: Mapping[str, Parameter]) -> None:
     for name, value in parameters.items():
-        kind = 0 if isinstance(value, bool) else 1 if isinstance(value, int) else 2 if isinstance(value, float) else 3
-        to.append(kind)
-        put_text(to, name)
-        if kind == 0:
-            to.append(bool(value))
-        elif kind == 1:
-            try:
-                to += _I64.pack(value)
-            except struct.error:
-                raise InvalidArgument(f"parameter '{name}': {value} does not fit in 64 bits") from None
-        elif kind == 2:
-            to += _F64.pack(value)
-        elif isinstance(value, str):
-            put_text(to, value)
-        else:
-            raise InvalidArgument(f"parameter '{name}': expected bool, int, float or str, got {type(value).__name__}")
+        try:
+            _put_parameter(to, name, value)
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"parameter {name!r}: expected text that has a UTF-8 form, got {value!r}") from None
+
+
+def _put_parameter(to: bytearray, name: str, value: Parameter) -> None:
+    kind = 0 if isinstance(value, bool) else 1 if isinstance(value, int) else 2 if isinstance(value, float) else 3
+    to.append(kind)
+    put_text(to, name)
+    if kind == 0:
+        to.append(bool(value))
+    elif kind == 1:
+        try:
+            to += _I64.pack(value)
+        except struct.error:
+            raise InvalidArgument(f"parameter '{name}': {value} does not fit in 64 bits") from None
+    elif kind == 2:
+        to += _F64.pack(value)
+    elif isinstance(value, str):
+        put_text(to, value)
+    else:
+        raise InvalidArgument(f"parameter '{name}': expected bool, int, float or str, got {type(value).__name__}")
 
 
 def serialize(data: np.ndarray[Any, Any], name: str) -> bytes:
@@ -296,7 +303,7 @@ def put_response(to: bytearray, response: InferResponse, memory: Memory, lent: l
     failure = response.failure
     if failure is not None:
         to += _RESPONSE.pack(CODE_OF.get(failure.code, CODE_OF["internal"]), 0, 0, 0, 0)
-        put_text(to, failure.message)
+        put_text(to, failure.message.encode("utf-8", "backslashreplace").decode())
         return
     outputs, parameters = response.outputs, response.parameters
     if parameters:
@@ -317,10 +324,17 @@ def put_call(to: bytearray, call: InferCall, left_us: int, trace: str, memory: M
     number = correlation if isinstance(correlation, int) else 0
     kind = 2 if text else 1 if number else 0
     inputs, parameters = call.inputs, call.parameters
-    to += _REQUEST.pack(
-        0, call.priority, call.timeout_us, left_us, number, 1, kind, call.flags & 3, len(inputs),
-        len(call.requested_outputs), len(parameters), 0,
-    )  # fmt: skip
+    try:
+        to += _REQUEST.pack(
+            0, call.priority, call.timeout_us, left_us, number, 1, kind, call.flags & 3, len(inputs),
+            len(call.requested_outputs), len(parameters), 0,
+        )  # fmt: skip
+    except struct.error:
+        raise InvalidArgument(
+            f"call of model '{call.model}': a number does not fit: priority {call.priority}, timeout "
+            f"{call.timeout_us} us and correlation id {number} go from 0 to 2^64-1; {len(inputs)} inputs, "
+            f"{len(call.requested_outputs)} outputs, {len(parameters)} parameters"
+        ) from None
     put_text(to, call.id)
     put_text(to, trace)
     put_text(to, text)

@@ -425,3 +425,40 @@ return [pb_utils.InferenceResponse([pb_utils.Tensor("F", np.array([repr(facts)],
             None,
         ]
     )
+
+
+@pytest.mark.parametrize("kind", ["GeneratorExit", "BaseException"])
+def test_an_exception_that_is_no_exception_is_answered(bench: Any, kind: str) -> None:
+    runner = bench.start(execute(f"raise {kind}('odd')"))
+    request = ab(bench)
+    runner.execute([request])
+    assert bench.host.failure(request.handle).message.startswith(f"{PREFIX}{kind}: odd\n\nAt:\n")
+
+
+def test_an_initialize_that_nothing_would_run_is_refused(bench: Any) -> None:
+    source = execute("return []") + "    async def initialize(self, args):\n        pass\n"
+    with pytest.raises(InvalidArgument, match="initialize is 'async def' and would never run"):
+        bench.start(source)
+
+
+def test_a_call_that_cannot_be_sent_is_an_exception_of_the_module(bench: Any) -> None:
+    def refuse(*_: Any) -> Any:
+        raise InvalidArgument("cannot be sent")
+
+    bench.host.infer_async = bench.host.infer = refuse
+    body = """
+import asyncio
+call = pb_utils.InferenceRequest(model_name="other", requested_output_names=["Y"], inputs=[])
+said = []
+for way in (call.exec, lambda: call.exec(decoupled=True), lambda: asyncio.run(call.async_exec())):
+    try:
+        way()
+    except pb_utils.TritonModelException as error:
+        said.append(str(error).encode())
+return [pb_utils.InferenceResponse([pb_utils.Tensor("SAID", np.array(said, object))])]
+"""
+    runner = bench.start(execute(body))
+    request = ab(bench)
+    runner.execute([request])
+    said = bench.host.outputs(request.handle)["SAID"]
+    assert list(said) == 3 * [b"An error occurred while performing BLS request. cannot be sent"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from argosy.models.triton_compat.datatypes import TRITON_STRING_TO_NUMPY
+
 _INPUT = ("name", "data_type", "dims", "optional", "allow_ragged_batch", "is_shape_tensor", "format", "reshape")
 _OUTPUT = ("name", "data_type", "dims", "label_filename", "is_shape_tensor", "reshape")
+_DATA_TYPES = (*TRITON_STRING_TO_NUMPY, "TYPE_BF16")
 _REQUIRED = ("name", "data_type", "dims")
 _FUNCTION = "auto-complete-config function for model"
 
@@ -34,7 +38,7 @@ class ModelConfig:
                 f"configuration specified max_batch_size {configured}, but in {_FUNCTION} '{self._name}' specified "
                 f"max_batch_size {max_batch_size}"
             )
-        self._config["max_batch_size"] = max_batch_size
+        self._config["max_batch_size"] = int(max_batch_size)
 
     def set_dynamic_batching(self) -> None:
         """Raises ValueError when the file names another scheduler."""
@@ -86,6 +90,17 @@ class ModelConfig:
         for key in _REQUIRED:
             if key not in tensor:
                 raise ValueError(f"{called} in {_FUNCTION} '{self._name}' is missing '{key}' property.")
+        if tensor["data_type"] not in _DATA_TYPES:
+            raise ValueError(
+                f"{called} in {_FUNCTION} '{self._name}' has data_type {tensor['data_type']!r}: expected one of "
+                f"{', '.join(_DATA_TYPES)}"
+            )
+        try:  # numpy's integers are as good, but have no JSON form
+            tensor = {**tensor, "dims": [operator.index(dim) for dim in tensor["dims"]]}
+        except TypeError:
+            raise ValueError(
+                f"{called} in {_FUNCTION} '{self._name}' has dims {tensor['dims']!r}: expected whole numbers"
+            ) from None
         configured = next((one for one in self._config[role] if one["name"] == tensor["name"]), None)
         if configured is None:
             self._config[role].append(dict(tensor))

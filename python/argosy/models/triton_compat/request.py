@@ -22,6 +22,7 @@ from argosy.worker.host import InferCall, InferRequest
 
 RELEASE_ALL = 1
 RELEASE_RESCHEDULE = 2
+_FAILED_CALL = "An error occurred while performing BLS request. "
 _Answer = Union[InferenceResponse, ResponseIterator]
 
 
@@ -183,12 +184,12 @@ class InferenceRequest:
         """
         binding = bound()
         call = self._outgoing(binding)
-        if decoupled:
-            return ResponseIterator(ResponseStream(binding, call, with_end=True))
         try:
+            if decoupled:
+                return ResponseIterator(ResponseStream(binding, call, with_end=True))
             return InferenceResponse.of(binding.host.infer(call))
         except ArgosyError as error:
-            raise model_exception("An error occurred while performing BLS request. ", error) from error
+            raise model_exception(_FAILED_CALL, error) from error
 
     def async_exec(self, decoupled: bool = False) -> Coroutine[Any, Any, _Answer]:
         """Awaitable of what exec() returns."""
@@ -196,9 +197,12 @@ class InferenceRequest:
         return self._async_exec(binding, self._outgoing(binding), decoupled)
 
     async def _async_exec(self, binding: Binding, call: InferCall, decoupled: bool) -> _Answer:
-        if decoupled:
-            return ResponseIterator(ResponseStream(binding, call, with_end=True))
-        return InferenceResponse.of(await call_async(binding.host, call))
+        try:
+            if decoupled:
+                return ResponseIterator(ResponseStream(binding, call, with_end=True))
+            return InferenceResponse.of(await call_async(binding.host, call))
+        except ArgosyError as error:
+            raise model_exception(_FAILED_CALL, error) from error
 
     def _outgoing(self, binding: Binding) -> InferCall:
         if self._request is not None:

@@ -17,7 +17,7 @@ from typing import Any
 from argosy.errors import ArgosyError, Internal, InvalidArgument
 from argosy.models.ambient import Binding, working_for
 from argosy.models.faults import failure_text, log_text
-from argosy.models.loop import LoopThread
+from argosy.models.loop import LoopThread, check_ran
 from argosy.models.readiness import ReadinessCheck
 from argosy.models.triton_compat.lookup import using_decoupled_model_transaction_policy
 from argosy.models.triton_compat.model_config import ModelConfig
@@ -55,7 +55,9 @@ class TritonModelRunner:
         self._binding.phase = "auto_complete"
         try:
             completed = hook(ModelConfig(json.dumps(config)))
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             raise self._load_failure("auto_complete_config", error) from error
         if not isinstance(completed, ModelConfig):
             raise InvalidArgument(
@@ -69,10 +71,12 @@ class TritonModelRunner:
         self._instance = args.get("model_instance_name") or self._name
         try:
             self._model = self._kind()
-            if hasattr(self._model, "initialize"):
-                self._model.initialize(dict(args))
-        except Exception as error:
+            started = self._model.initialize(dict(args)) if hasattr(self._model, "initialize") else None
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             raise self._load_failure("initialize", error) from error
+        check_ran(started, f"model '{self._name}': initialize")
         self._binding.phase = "serve"
 
     def execute(self, requests: Sequence[InferRequest]) -> None:
@@ -96,7 +100,7 @@ class TritonModelRunner:
         try:
             if hasattr(self._model, "finalize"):
                 self._model.finalize()
-        except Exception as error:  # the model's own code may raise anything
+        except BaseException as error:  # the model's own code may raise anything
             self._host.log("error", log_text(f"finalize of '{self._instance}' failed", error))
         self._model = None
         self._binding.deferred.finish()
@@ -118,7 +122,9 @@ class TritonModelRunner:
             if type(result) is not list and inspect.isawaitable(result):  # an async execute behind a decorator
                 result = self._loop.submit(_awaited(result)).result()
             self._finish(batch, handles, result)
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise  # the model's way to end its process
+        except BaseException as error:  # GeneratorExit, CancelledError and panics of extensions are faults like others
             self._fail(batch, handles, error)
 
     async def _run_async(self, batch: list[InferenceRequest], handles: tuple[int, ...]) -> None:
@@ -207,7 +213,7 @@ class TritonModelRunner:
             else:
                 self._host.respond(handle, InferResponse(failure=failure), True)
 
-    def _load_failure(self, function: str, error: Exception) -> ArgosyError:
+    def _load_failure(self, function: str, error: BaseException) -> ArgosyError:
         self._host.log("error", log_text(f"{function} of model '{self._name}' failed", error))
         return Internal(failure_text(error))
 

@@ -50,7 +50,12 @@ class Tensor:
 
     def value(self) -> TensorValue:
         """For the server; elements of BYTES become `bytes` here."""
-        array = as_bytes(self._array) if self._dtype == "BYTES" else self._array
+        array = self._array
+        if self._dtype == "BYTES":
+            try:
+                array = as_bytes(array)
+            except UnicodeEncodeError as error:
+                raise TritonModelException(f"Tensor '{self._name}': an element has no UTF-8 form: {error}") from None
         return _new(TensorValue, (self._name, self._dtype, array.shape, array))
 
     def name(self) -> str:

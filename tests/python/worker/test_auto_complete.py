@@ -1,0 +1,62 @@
+"""Asking a model about its own configuration, in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from argosy.errors import ArgosyError
+from argosy.worker.auto_complete import completed
+from argosy.worker.host import ModelPlace
+
+SOURCE = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config):
+        {body}
+        return config
+
+    def execute(self, requests):
+        return []
+"""
+
+
+def ask(directory: Path, body: str) -> dict[str, object]:
+    file = directory / "model.py"
+    file.write_text(SOURCE.replace("{body}", body))
+    place = ModelPlace(str(file), str(directory), str(directory), "shy", 1, "")
+    return completed(place, {"name": "shy"})
+
+
+def test_what_the_model_prints_and_logs_meanwhile_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "argosy.worker.auto_complete"):
+        ask(tmp_path, "print('printed'); pb_utils.Logger.log_warn('logged')")
+    assert {record.getMessage() for record in caplog.records} == {
+        "model 'shy', auto-complete: printed",
+        "model 'shy', auto-complete: warning: logged",
+    }
+
+
+def test_whole_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    tensor = "{'name': 'X', 'data_type': 'TYPE_FP32', 'dims': np.array([-1, 3])}"
+    found = ask(tmp_path, f"config.set_max_batch_size(np.int64(4)); config.add_input({tensor})")
+    assert found["max_batch_size"] == 4
+    assert found["input"] == [{"name": "X", "data_type": "TYPE_FP32", "dims": [-1, 3]}]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        ("{'name': 'X', 'data_type': 'TYPE_FLOAT', 'dims': [1]}", "input 'X' .* has data_type 'TYPE_FLOAT': expected"),
+        ("{'name': 'X', 'data_type': 'TYPE_FP32', 'dims': ['a']}", "input 'X' .* expected whole numbers"),
+        ("{'name': 'X', 'data_type': 'TYPE_FP32', 'dims': 3}", "input 'X' .* expected whole numbers"),
+    ],
+)
+def test_a_tensor_that_no_configuration_can_have_is_named(tmp_path: Path, tensor: str, said: str) -> None:
+    with pytest.raises(ArgosyError, match=said):
+        ask(tmp_path, f"config.add_input({tensor})")
