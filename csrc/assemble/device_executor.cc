@@ -26,14 +26,15 @@ class FlightMemory final : public backend::OutputMemory {
   bool reserved_ = false;
 };
 
-// Unless dismissed: what a model returned before it failed, also by an exception, lives as
-// long as the flight, since work it has enqueued may still write there.
+// Unless dismissed: what a model returned before something failed, also by an exception,
+// lives as long as the flight, since work that is enqueued may still write there.
 class KeepsOutputs {
  public:
   KeepsOutputs(Flight& flight, std::vector<tensor::Tensor>& outputs) : flight_(&flight), outputs_(outputs) {}
   ~KeepsOutputs() {
     if (flight_ == nullptr) return;
-    for (auto& output : outputs_) flight_->keep(std::move(output.data));
+    flight_->keep(std::move(outputs_));
+    outputs_.clear();
   }
   KeepsOutputs(const KeepsOutputs&) = delete;
   KeepsOutputs& operator=(const KeepsOutputs&) = delete;
@@ -93,17 +94,20 @@ Status DeviceExecutor::start(UnderWay& one) {
   });
   KeepsOutputs keeps(*one.flight, one.batch.outputs);
   if (status = model_.enqueue(pipeline_.compute(), one.batch, memory); !status.ok()) return status;
-  keeps.dismiss();
   drop_padding(*spec_, one.batch);
   std::vector<device::Memory> leaving;
   leaving.reserve(one.batch.outputs.size());
   for (std::size_t i = 0; i < one.batch.outputs.size(); ++i) {
     if (one.batch.outputs[i].data.on_host()) continue;
     one.flown.push_back(i);
-    leaving.push_back(std::move(one.batch.outputs[i].data));
+    leaving.push_back(one.batch.outputs[i].data);
   }
   one.batch.inputs.clear();  // their memory is the next batch's as soon as this one has computed
-  return named(*spec_, with_room([&](HostEnd host) { return pipeline_.unload(*one.flight, leaving, host); }));
+  status = with_room([&](HostEnd host) { return pipeline_.unload(*one.flight, leaving, host); });
+  if (!status.ok()) return named(*spec_, status);
+  keeps.dismiss();
+  for (const std::size_t i : one.flown) one.batch.outputs[i].data = {};  // the flight has it now
+  return {};
 }
 
 Status DeviceExecutor::await(UnderWay& one) const {

@@ -8,6 +8,7 @@
 #include "assemble/output_plan.h"
 #include "base/bytes_pool.h"
 #include "base/log.h"
+#include "device/settle.h"
 
 namespace argosy::assemble {
 
@@ -23,23 +24,38 @@ Result<std::unique_ptr<DevicePipeline>> DevicePipeline::make(DeviceResources res
     if (!one.ok()) return one.status();
     *stream = *std::move(one);
   }
+  auto settled = made->resources_.device->make_event();
+  if (!settled.ok()) return settled.status();
+  made->settled_ = *std::move(settled);
   return made;
 }
 
 Flight::~Flight() {
-  if (!collected_ && pipeline_.options_.ordering.drain_before_giving_up) pipeline_.drain();
+  if (collected_ || !pipeline_.options_.ordering.drain_before_giving_up || pipeline_.drain().ok()) return;
+  auto& remains = pipeline_.unsettled_.emplace_back();
+  for (device::Lease* lease : {&block_, &staging_, &reserved_, &pack_, &host_}) {
+    if (*lease) remains.leases.push_back(std::move(*lease));
+  }
+  remains.ordinary = std::move(ordinary_);
+  remains.received = std::move(received_);
+  remains.returned = std::move(returned_);
+  remains.given_up = std::move(given_up_);
 }
 
 // A flight that fails may have enqueued anything on any stream. This waits for the
 // flights beside it too; it is not the usual way.
-void DevicePipeline::drain() {
+Status DevicePipeline::drain() {
   for (Stream* stream : {copy_in_.get(), compute_.get(), copy_out_.get()}) {
-    // A device in passing trouble must not make us give memory away that it still uses.
-    for (int attempt = 0; attempt < 16; ++attempt) {
-      const auto reached = recorded(*stream);
-      if (reached.ok() && (*reached)->wait().ok()) break;
-    }
+    if (auto status = device::settle(*stream, *settled_); !status.ok()) return status;
   }
+  return {};
+}
+
+Status DevicePipeline::end_unsettled() {
+  if (unsettled_.empty()) return {};
+  if (auto status = drain(); !status.ok()) return status;
+  unsettled_.clear();
+  return {};
 }
 
 // An event per step and batch: making one costs about what reusing one would.
@@ -108,6 +124,7 @@ Status DevicePipeline::fill_block(Flight& flight, InputPlan& plan) {
 }
 
 Result<std::unique_ptr<Flight>> DevicePipeline::load(std::span<const InputParts> inputs, HostEnd host) {
+  if (auto status = end_unsettled(); !status.ok()) return status;
   auto plan = plan_inputs(inputs, {options_.direct_bytes, resources_.device->properties().ordinal});
   if (!plan.ok()) return plan.status();
 
@@ -166,8 +183,9 @@ Result<std::vector<std::byte*>> DevicePipeline::reserve(Flight& flight, std::spa
   return places;
 }
 
-Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outputs, HostEnd host) {
-  const auto plan = plan_outputs(outputs, {flight.reserved_.data(), flight.reserved_.size()}, options_.direct_bytes);
+Status DevicePipeline::copy_outputs(Flight& flight, HostEnd host) {
+  const auto plan =
+      plan_outputs(flight.returned_, {flight.reserved_.data(), flight.reserved_.size()}, options_.direct_bytes);
   flight.begins_ = plan.begins;
   // What an attempt that found no room has taken already is kept for the next.
   if (plan.host_bytes > 0 && !flight.host_ && !flight.ordinary_) {
@@ -206,16 +224,14 @@ Status DevicePipeline::copy_outputs(Flight& flight, std::span<const Memory> outp
 
 Status DevicePipeline::unload(Flight& flight, std::vector<Memory> outputs, HostEnd host) {
   assert(!flight.arrived_);
-  if (auto status = copy_outputs(flight, outputs, host); !status.ok()) {
-    for (Memory& output : outputs) flight.keep(std::move(output));
-    return status;
-  }
-  flight.sizes_.reserve(outputs.size());
-  for (const Memory& output : outputs) flight.sizes_.push_back(output.size());
+  flight.returned_ = std::move(outputs);  // first of all: whatever fails below, work may still write there
+  if (auto status = copy_outputs(flight, host); !status.ok()) return status;
+  flight.sizes_.reserve(flight.returned_.size());
+  for (const Memory& output : flight.returned_) flight.sizes_.push_back(output.size());
   const std::span<const std::byte> block(flight.block_.data(), flight.block_.size());
-  const bool passes_on = std::any_of(outputs.begin(), outputs.end(),
+  const bool passes_on = std::any_of(flight.returned_.begin(), flight.returned_.end(),
                                      [&](const Memory& output) { return !output.empty() && lies_in(output, block); });
-  if (options_.ordering.keep_returned_until_copied) flight.returned_ = std::move(outputs);
+  if (!options_.ordering.keep_returned_until_copied) flight.returned_.clear();
 
   // The next batch may take the blocks from here on; its stream waits for the fences.
   if (options_.ordering.copy_in_after_compute && flight.block_) flight.block_.fence(flight.computed_);

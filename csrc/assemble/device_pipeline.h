@@ -12,7 +12,8 @@
 // The three streams are ordered by events alone (ordering.h lists the rules), and only
 // collect() waits for the device. What a batch uses comes from pools and goes back to
 // them at once, fenced. A Flight that is dropped halfway waits until its memory is
-// free of enqueued work. Where the pinned pool has no room and will have none, ordinary
+// free of enqueued work; where the device does not tell, the pipeline keeps that memory
+// and takes no more work until it does. Where the pinned pool has no room and will have none, ordinary
 // memory does, and its copies are waited for: slower, counted, and said once.
 //
 // Thread: one at a time: the instance's own. Flights die before the pipeline.
@@ -28,6 +29,7 @@
 #include "base/bytes.h"
 #include "device/device.h"
 #include "device/pool.h"
+#include "tensor/tensor.h"
 
 namespace argosy::assemble {
 
@@ -57,8 +59,8 @@ class Flight {
   // One per input, in device memory; for work that is enqueued on compute().
   const std::vector<device::Memory>& inputs() const { return inputs_; }
 
-  // For a batch that is given up: what its work may still write lives as long as this.
-  void keep(device::Memory memory) { returned_.push_back(std::move(memory)); }
+  // For a batch that is given up: what its work may still write lives as long as the work.
+  void keep(std::vector<tensor::Tensor> outputs) noexcept { given_up_ = std::move(outputs); }
 
  private:
   friend class DevicePipeline;
@@ -74,6 +76,7 @@ class Flight {
   std::vector<device::Memory> inputs_;
   std::vector<device::Memory> received_;  // what copies still read
   std::vector<device::Memory> returned_;  // likewise, of the model's own
+  std::vector<tensor::Tensor> given_up_;
   std::vector<std::size_t> begins_;
   std::vector<std::size_t> sizes_;
   device::EventPtr loaded_;
@@ -84,8 +87,9 @@ class Flight {
 
 class DevicePipeline {
  public:
-  // The failures of Device::make_stream().
+  // The failures of Device::make_stream() and make_event().
   static Result<std::unique_ptr<DevicePipeline>> make(DeviceResources resources, PipelineOptions options = {});
+  ~DevicePipeline() { (void)end_unsettled(); }
 
   // resource_exhausted: a pool has no room. Also the failures of plan_inputs() and of
   // the device. Nothing is under way after a failure. With HostEnd::any it may block.
@@ -116,13 +120,25 @@ class DevicePipeline {
       : resources_(std::move(resources)), options_(options) {}
 
   Status fill_block(Flight& flight, InputPlan& plan);
-  Status copy_outputs(Flight& flight, std::span<const device::Memory> outputs, HostEnd host);
+  Status copy_outputs(Flight& flight, HostEnd host);
   Status take_host(std::size_t bytes, HostEnd host, device::Lease& pinned, Buffer& ordinary) const;
   Result<device::EventPtr> recorded(device::Stream& stream);
-  void drain();
+  Status drain();
+  Status end_unsettled();
+
+  // What a flight held whose work may not be over.
+  struct Remains {
+    std::vector<device::Lease> leases;
+    Buffer ordinary;
+    std::vector<device::Memory> received;
+    std::vector<device::Memory> returned;
+    std::vector<tensor::Tensor> given_up;
+  };
 
   const DeviceResources resources_;
   const PipelineOptions options_;
+  std::vector<Remains> unsettled_;  // outlives the streams: their end is the last that can be waited for
+  device::EventPtr settled_;
   std::unique_ptr<device::Stream> copy_in_;
   std::unique_ptr<device::Stream> compute_;
   std::unique_ptr<device::Stream> copy_out_;

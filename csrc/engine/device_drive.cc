@@ -43,6 +43,7 @@ void DeviceDrive::run() {
   });
   for (;;) {
     wait_for_place();
+    drop_given_up();
     auto taken = lane_.take(instance_);
     if (!taken) break;
     if (!taken->items.empty()) take_up(*std::move(taken));
@@ -235,13 +236,15 @@ void DeviceDrive::answer(Run& run) {
   lane_.ended(instance_);
   if (failed) assemble::fail_batch(batch, run.status);
   if (batch.output_ready == TimePoint{}) batch.output_ready = batch.input_ready;
+  const bool gives_up = run.work.flight != nullptr;
   {
     auto state = state_.lock();
-    if (run.work.flight) state->given_up.push_back(std::move(run.work.flight));
+    if (gives_up) state->given_up.push_back(std::move(run.work.flight));
     --state->under_way;
     ++state->left;
   }
   changed_.notify_all();
+  if (gives_up) lane_.interrupt(instance_);  // others may wait for its memory, and no request may come
   {
     auto running = running_.lock();
     running->erase(running->begin(), running->begin() + static_cast<std::ptrdiff_t>(run.cancellable));

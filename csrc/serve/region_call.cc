@@ -37,7 +37,8 @@ struct Call {
     if (wanted == use->outputs.end()) return {};
     if (output.data.size() > wanted->slice.size) return too_small(*wanted, output.data.size());
     const shm::Region& region = *wanted->slice.region;
-    Status copied = copies.copy(wanted->slice.data, region.place(), output.data, region.device());
+    Status copied =
+        copies.copy({wanted->slice.data, region.place(), wanted->slice.region}, output.data, region.device());
     if (!copied.ok()) return {copied.code(), "output '" + output.name + "': " + copied.message()};
     output.data = {};
     return {};
@@ -110,7 +111,7 @@ struct FetchJob final : shm::Courier::Job {
     if (region == regions.end()) return internal_error("its memory is of no region of the request");
     Buffer copy = default_pool().allocate(input.data.size());
     if (!copy) return resource_exhausted("no memory for " + std::to_string(input.data.size()) + " bytes");
-    if (auto s = copies.copy(copy.data(), {}, input.data, (*region)->device()); !s.ok()) return s;
+    if (auto s = copies.copy({copy.data(), {}}, input.data, (*region)->device()); !s.ok()) return s;
     request->bytes += input.data.size();
     input.data = std::move(copy).freeze(input.data.size());
     return {};

@@ -1,6 +1,7 @@
 #include "device/simulated/simulated_device.h"
 
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 namespace argosy::device {
@@ -74,6 +75,7 @@ class SimulatedStream final : public Stream {
     const std::size_t half = timeline_.draw(bytes);
     enqueue_copy(to, from, half, *on_device, *on_device);
     enqueue_copy(to + half, from + half, bytes - half, *on_device, *on_device);
+    if (auto status = device_->trouble("wait for a copy"); !status.ok()) return status;  // which may still come
     timeline_.wait(timeline_.now(id_));
     return {};
   }
@@ -158,7 +160,9 @@ SimulatedDevice::~SimulatedDevice() = default;
 
 Status SimulatedDevice::trouble(const char* call) {
   const std::uint32_t one_in = fail_one_in_.load(std::memory_order_relaxed);
-  if (one_in == 0 || timeline_.draw(one_in) != 0) return {};
+  if (one_in == 0) return {};
+  const char* const only = failing_call_.load(std::memory_order_relaxed);
+  if ((only != nullptr && std::string_view(only) != call) || timeline_.draw(one_in) != 0) return {};
   return internal_error(std::string("device 'simulated': ") + call + " failed, as it was told to");
 }
 

@@ -53,7 +53,11 @@ class SimulatedDevice final : public Device, public std::enable_shared_from_this
   static Status launch(Stream& stream, std::function<void()> work);
 
   std::vector<std::string> violations() const { return *violations_.lock(); }
-  void set_fail_one_in(std::uint32_t calls) { fail_one_in_.store(calls, std::memory_order_relaxed); }
+  // `only`: the name of the call that fails, as "record"; null: any.
+  void set_fail_one_in(std::uint32_t calls, const char* only = nullptr) {
+    failing_call_.store(only, std::memory_order_relaxed);
+    fail_one_in_.store(calls, std::memory_order_relaxed);
+  }
 
  private:
   friend class SimulatedStream;
@@ -85,7 +89,8 @@ class SimulatedDevice final : public Device, public std::enable_shared_from_this
 
   const SimulatedOptions options_;
   Properties properties_;
-  std::atomic<std::uint32_t> fail_one_in_;  // a setting; nothing else hangs on it
+  std::atomic<std::uint32_t> fail_one_in_;  // settings; nothing else hangs on them
+  std::atomic<const char*> failing_call_{nullptr};
   mutable Guarded<Heap> heap_;
   mutable Guarded<std::vector<std::string>> violations_;
   Timeline timeline_;  // stops first: its threads use what is above

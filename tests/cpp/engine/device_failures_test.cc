@@ -39,6 +39,27 @@ struct DeviceFailuresTest : GpuTest {
     send(0);
     while (world->enqueued + world->tried < 1) std::this_thread::yield();
   }
+  // The same with full batches of three rows behind it: one of three requests is tried once
+  // `queued` is open, and fails for each bad one.
+  void hold_first_of_threes() {
+    world->settings.depth = 4;
+    world->refuse = [this](const backend::Batch& batch) {
+      if (batch.requests.size() == 3) queued.pass();
+      of_three_rows += batch.rows == 3;
+      return holds_bad(batch) ? invalid_argument("bad") : Status();
+    };
+    world->work = [this](std::uint64_t number) {
+      if (number == 0) door.pass();
+    };
+    auto made = gpu_spec();
+    made.max_batch_rows = 3;
+    made.batching->preferred_rows = {3};
+    made.batching->max_queue_delay = 60s;
+    load(made);
+    send(0, "abc", 3);
+    while (world->enqueued < 1) std::this_thread::yield();
+  }
+  std::atomic<std::uint64_t> of_three_rows{0};
   std::vector<std::size_t> answered_in_order() { return *outcomes->order.lock(); }
 };
 
@@ -106,23 +127,7 @@ TEST_F(DeviceFailuresTest, AnIdleInstanceIsCalledToRunWhatHasFailed) {
 
 TEST_F(DeviceFailuresTest, BatchesBehindAFailedOneAreEnqueuedOnceAndAnsweredAfterIt) {
   open_gpus({});
-  world->settings.depth = 4;
-  std::atomic<std::uint64_t> single{0};
-  world->refuse = [&](const backend::Batch& batch) {
-    if (batch.requests.size() == 3) queued.pass();
-    single += batch.rows == 3;
-    return holds_bad(batch) ? invalid_argument("bad") : Status();
-  };
-  world->work = [this](std::uint64_t number) {
-    if (number == 0) door.pass();
-  };
-  auto made = gpu_spec();
-  made.max_batch_rows = 3;
-  made.batching->preferred_rows = {3};
-  made.batching->max_queue_delay = 60s;
-  load(made);
-  send(0, "abc", 3);
-  while (world->enqueued < 1) std::this_thread::yield();
+  hold_first_of_threes();
   send(1, "r");
   send(2, "X");
   send(3, "r");
@@ -133,7 +138,7 @@ TEST_F(DeviceFailuresTest, BatchesBehindAFailedOneAreEnqueuedOnceAndAnsweredAfte
   outcomes->wait_for(8);
   for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(outcomes->all[i].whole, i != 2) << i;
   EXPECT_EQ(answered_in_order(), up_to(8));
-  EXPECT_EQ(single, 1u + 1 + 4) << "each batch of three rows once";
+  EXPECT_EQ(of_three_rows, 1u + 1 + 4) << "each batch of three rows once";
 }
 
 TEST_F(DeviceFailuresTest, ABrokenDeviceIsAskedOnceAndNotForEachRequest) {
@@ -188,26 +193,30 @@ TEST_F(DeviceFailuresTest, WhatNoRequestIsToBlameForIsNotRunAgain) {
   for (std::size_t i = 1; i < 5; ++i) EXPECT_EQ(outcomes->all[i].status, resource_exhausted("no memory"));
 }
 
+// What failed alone is not run again; no request comes that would make room for itself.
+TEST_F(DeviceFailuresTest, AnIdleInstanceGivesTheMemoryOfAFailedBatchBack) {
+  open_gpus({.host = true});
+  world->refuse = [this](const backend::Batch&) {
+    world->weary = 2;  // the events that say it has computed and is here
+    return Status();
+  };
+  load(gpu_spec());
+  send(0, "X");
+  outcomes->wait_for(1);
+  EXPECT_FALSE(outcomes->all[0].status.ok());
+  const auto used = [this] {
+    return open.devices[0].memory->statistics().used_bytes + open.batches->statistics().used_bytes;
+  };
+  for (int i = 0; i < 10'000'000 && used() > 0; ++i) std::this_thread::yield();
+  EXPECT_EQ(used(), 0u);
+}
+
 // Z is held; A is three requests of which the first is bad; B, C and D stand behind them.
 struct FailedBatchWithoutRoom : DeviceFailuresTest {
   void run(std::size_t row_of_a, std::size_t row_of_b, std::uint32_t own_one_in) {
     open_gpus({.device_bytes = 256u << 10});
-    world->settings.depth = 4;
     world->own_one_in = own_one_in;
-    world->refuse = [this](const backend::Batch& batch) {
-      if (batch.requests.size() == 3) queued.pass();
-      return holds_bad(batch) ? invalid_argument("bad") : Status();
-    };
-    world->work = [this](std::uint64_t number) {
-      if (number == 0) door.pass();
-    };
-    auto made = gpu_spec();
-    made.max_batch_rows = 3;
-    made.batching->preferred_rows = {3};
-    made.batching->max_queue_delay = 60s;
-    load(made);
-    send(0, "abc", 3);
-    while (world->enqueued < 1) std::this_thread::yield();
+    hold_first_of_threes();
     for (const std::size_t i : {1u, 2u, 3u}) send(i, std::string(row_of_a, i == 1 ? kBad : 'r'));
     while (world->tried < 2) std::this_thread::yield();
     send(4, std::string(row_of_b * 3, 'b'), 3);

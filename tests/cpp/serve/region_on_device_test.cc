@@ -182,42 +182,43 @@ TEST_F(RegionOnDevice, ARegionThatIsUnregisteredInUseStaysOpenUntilTheAnswer) {
   client_->release(MemoryKind::device, block_);  // the device would tell if it were still in use
 }
 
-// A region whose memory the GPU does not know: the copy of that request fails.
-TEST_F(RegionOnDevice, AFailingCopyFailsItsRequestAndNoOther) {
-  const auto stranger = SimulatedDevice::make({.ordinal = kOrdinal});
-  shm::Regions strange{{stranger}};
-  std::byte* const unknown = *client_->allocate(MemoryKind::device, kRegion);
-  ASSERT_TRUE(strange.register_cuda("r", *client_->export_ipc(unknown), kOrdinal, kRegion).ok());
-  Front other(options_, *engine_, control_, *metrics_, clock_, default_pool(), &strange);
-  ASSERT_TRUE(other.start().ok());
-  other.set_state(true, true);
-  put(0, "abcdefgh");
-  const std::string failed = HttpClient(other.http_port()).ask(ask("gpu", region(0, 8), 8));
+// And a second front, whose region "r" is memory that the GPU does not know: the copy of
+// every request there fails.
+class RegionOfAStranger : public RegionOnDevice {
+ protected:
+  RegionOfAStranger() {
+    std::byte* const unknown = *client_->allocate(MemoryKind::device, kRegion);
+    EXPECT_TRUE(strange_.register_cuda("r", *client_->export_ipc(unknown), kOrdinal, kRegion).ok());
+    EXPECT_TRUE(other_.start().ok());
+    other_.set_state(true, true);
+    put(0, "abcdefgh");
+  }
+  ~RegionOfAStranger() override { other_.stop(); }
+
+  HttpClient connect_there() { return HttpClient(other_.http_port()); }
+
+ private:
+  shm::Regions strange_{{SimulatedDevice::make({.ordinal = kOrdinal})}};
+  Front other_{options_, *engine_, control_, *metrics_, clock_, default_pool(), &strange_};
+};
+
+TEST_F(RegionOfAStranger, AFailingCopyFailsItsRequestAndNoOther) {
+  const std::string failed = connect_there().ask(ask("gpu", region(0, 8), 8));
   EXPECT_NE(status_of(failed), 200);
   EXPECT_THAT(body_of(failed), HasSubstr("model 'gpu': device 'simulated': move from"));
   EXPECT_THAT(body_of(connect().ask(ask("gpu", region(0, 8), 8))), HasSubstr(changed(at(0, 8))));
   EXPECT_THAT(body_of(connect().ask(ask("gpu", list(at(0, 8)), 8))), HasSubstr(changed(at(0, 8))));
-  other.stop();
 }
 
-// The same in the middle of a batch of others.
-TEST_F(RegionOnDevice, AFailingCopyFailsNobodyItIsBatchedWith) {
-  const auto stranger = SimulatedDevice::make({.ordinal = kOrdinal});
-  shm::Regions strange{{stranger}};
-  std::byte* const unknown = *client_->allocate(MemoryKind::device, kRegion);
-  ASSERT_TRUE(strange.register_cuda("r", *client_->export_ipc(unknown), kOrdinal, kRegion).ok());
-  Front other(options_, *engine_, control_, *metrics_, clock_, default_pool(), &strange);
-  ASSERT_TRUE(other.start().ok());
-  other.set_state(true, true);
+TEST_F(RegionOfAStranger, AFailingCopyFailsNobodyItIsBatchedWith) {
   std::atomic<bool> opened{false};
   world_->work = [&](std::uint64_t number) {
     while (number == 0 && !opened) std::this_thread::yield();
   };
-  put(0, "abcdefgh");
   std::deque<HttpClient> clients;
   constexpr std::size_t kCount = 20;
   for (std::size_t i = 0; i < kCount; ++i) {
-    clients.push_back(i == 11 ? HttpClient(other.http_port()) : connect());
+    clients.push_back(i == 11 ? connect_there() : connect());
     clients.back().send(ask("gpu", region(0, 8), 8));
     // The first computes until all have come: were it the failing one, it would not wait.
     while (world_->enqueued == 0) std::this_thread::yield();
@@ -229,7 +230,6 @@ TEST_F(RegionOnDevice, AFailingCopyFailsNobodyItIsBatchedWith) {
     EXPECT_EQ(status_of(answer) == 200, i != 11) << answer;
     EXPECT_THAT(body_of(answer), HasSubstr(i == 11 ? "device 'simulated': move from" : changed(at(0, 8))));
   }
-  other.stop();
 }
 
 TEST_F(RegionOnDevice, ADeviceInTroubleFailsWhatItWasAskedAndServesAgain) {
