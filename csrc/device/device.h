@@ -34,7 +34,7 @@ struct Properties {
   int compute_major = 0;  // 0.0: not a GPU
   int compute_minor = 0;
   int processors = 0;
-  std::string uuid = {};  // "GPU-...", as the driver's tools write it; empty: not a GPU
+  std::string uuid = {};  // "GPU-..." or "MIG-...", as the driver's tools write it; empty: not a GPU
 };
 
 struct MemoryInfo {

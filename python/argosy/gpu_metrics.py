@@ -54,15 +54,18 @@ class Nvml:
             raise NoGpuMetrics(f"NVML does not start: {error}") from None
         try:
             handles = [self._nvml.nvmlDeviceGetHandleByIndex(at) for at in range(self._nvml.nvmlDeviceGetCount())]
-            found = [(_text(self._nvml.nvmlDeviceGetUUID(handle)), handle) for handle in handles]
+            parts = [
+                [(_text(self._nvml.nvmlDeviceGetUUID(part)), part) for part in self._parts(handle)]
+                for handle in handles
+            ]
         except self._nvml.NVMLError as error:
             self.close()
             raise NoGpuMetrics(f"NVML does not list its GPUs: {error}") from None
-        chosen = visible_gpus([uuid for uuid, _ in found], visible)
-        self._gpus = [(uuid, handle) for uuid, handle in found if uuid in chosen]
+        chosen = visible_gpus([[uuid for uuid, _ in gpu] for gpu in parts], visible)
+        self._gpus = [(uuid, part) for gpu in parts for uuid, part in gpu if uuid in chosen]
         if not self._gpus:
             self.close()
-            raise NoGpuMetrics(f"no GPU is visible here, of {len(found)} that NVML finds")
+            raise NoGpuMetrics(f"no GPU is visible here, of {len(handles)} that NVML finds")
 
     def read(self) -> list[GpuReading]:
         """What each GPU says now; what one cannot say is left out."""
@@ -85,26 +88,37 @@ class Nvml:
             energy_joules=_thousandth(self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)),
         )
 
-    def _ask(self, question: Callable[[Any], Any], handle: Any) -> Any:
+    def _parts(self, handle: Any) -> list[Any]:
+        """The instances of a GPU that is partitioned (MIG), which says of them what it can; else the GPU itself."""
+        nvml = self._nvml
+        mode = self._ask(nvml.nvmlDeviceGetMigMode, handle)
+        if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return [handle]
+        most = self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+        places = (self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, at) for at in range(most))
+        return [part for part in places if part is not None]
+
+    def _ask(self, question: Callable[..., Any], *about: Any) -> Any:
         try:
-            return question(handle)
+            return question(*about)
         except self._nvml.NVMLError:
             return None
 
 
-def visible_gpus(uuids: Sequence[str], visible: str | None) -> list[str]:
+def visible_gpus(gpus: Sequence[Sequence[str]], visible: str | None) -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves, by number or by the beginning of their uuid; all when it is None.
 
-    As in CUDA, what follows the first entry that is no GPU does not count.
+    `gpus`: the uuids of each GPU's parts, one of a whole GPU. A number stands for the first part, the only one that
+    CUDA shows then. As in CUDA, what follows the first entry that is no GPU does not count.
     """
     if visible is None:
-        return list(uuids)
+        return [parts[0] for parts in gpus if parts]
     chosen: list[str] = []
     for entry in filter(None, (part.strip() for part in visible.split(","))):
         if entry.isdecimal():
-            found = [uuids[int(entry)]] if int(entry) < len(uuids) else []
+            found = list(gpus[int(entry)][:1]) if int(entry) < len(gpus) else []
         else:
-            found = [uuid for uuid in uuids if uuid.startswith(entry)]
+            found = [uuid for parts in gpus for uuid in parts if uuid.startswith(entry)]
         if len(found) != 1:
             break
         chosen += found

@@ -33,7 +33,15 @@ UUIDS = ["GPU-aaaa-1", "GPU-aabb-2", "GPU-cccc-3"]
     ],
 )
 def test_the_gpus_are_those_that_cuda_would_see(visible: str | None, chosen: list[str]) -> None:
-    assert visible_gpus(UUIDS, visible) == chosen
+    assert visible_gpus([[uuid] for uuid in UUIDS], visible) == chosen
+
+
+@pytest.mark.parametrize(
+    ("visible", "chosen"),
+    [(None, ["MIG-1", "GPU-b"]), ("MIG-2", ["MIG-2"]), ("0", ["MIG-1"]), ("1,MIG-2", ["GPU-b", "MIG-2"]), ("2", [])],
+)
+def test_of_a_partitioned_gpu_the_parts_are_seen(visible: str | None, chosen: list[str]) -> None:
+    assert visible_gpus([["MIG-1", "MIG-2"], ["GPU-b"], []], visible) == chosen
 
 
 def test_lines_have_the_ecosystems_names_and_units() -> None:
@@ -76,6 +84,8 @@ def driver(gpus: int = 2) -> Any:
         nvmlShutdown=lambda: None,
         nvmlDeviceGetCount=lambda: gpus,
         nvmlDeviceGetHandleByIndex=lambda at: at,
+        NVML_DEVICE_MIG_ENABLE=1,
+        nvmlDeviceGetMigMode=lambda handle: [0, 0],
         nvmlDeviceGetUUID=lambda handle: UUIDS[handle].encode(),
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=80 << 30, used=handle << 30),
         nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=50 + handle, memory=0),
@@ -83,6 +93,30 @@ def driver(gpus: int = 2) -> Any:
         nvmlDeviceGetPowerManagementLimit=no_limit,
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: 5_000,
     )
+
+
+def test_parts_of_a_gpu_say_what_they_can() -> None:
+    nvml = driver()
+
+    def part(handle: int, at: int) -> str:
+        if at == 1:
+            raise NVMLError("Not Found")
+        return f"MIG-{at}"
+
+    def of_whole_gpus_only(handle: Any) -> Any:
+        if isinstance(handle, str):
+            raise NVMLError("Not Supported")
+        return SimpleNamespace(gpu=50, memory=0)
+
+    nvml.nvmlDeviceGetMigMode = lambda handle: [1 - handle, 0]
+    nvml.nvmlDeviceGetMaxMigDeviceCount = lambda handle: 3
+    nvml.nvmlDeviceGetMigDeviceHandleByIndex = part
+    nvml.nvmlDeviceGetUUID = lambda handle: handle if isinstance(handle, str) else UUIDS[handle]
+    nvml.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(total=10 << 30, used=1 << 30)
+    nvml.nvmlDeviceGetUtilizationRates = of_whole_gpus_only
+    only, whole = Nvml(nvml, "MIG-2,1").read()
+    assert (only.uuid, only.memory_used_bytes, only.utilization) == ("MIG-2", 1 << 30, None)
+    assert (whole.uuid, whole.utilization) == (UUIDS[1], 0.5)
 
 
 def test_what_a_gpu_does_not_say_is_left_out() -> None:

@@ -1,25 +1,40 @@
 #include "device/cuda/cuda_device.h"
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstring>
 
 #include "base/log.h"
 #include "device/cuda/cuda_stream.h"
+#include "device/cuda/driver.h"
 #include "device/cuda/error.h"
+#include "device/gpu_uuid.h"
 
 namespace argosy::device {
 namespace {
 
-// As nvidia-smi and NVML write it.
-std::string uuid_text(const cudaUUID_t& uuid) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text = "GPU-";
-  for (std::size_t i = 0; i < sizeof uuid.bytes; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
+using GetDevice = CUresult (*)(CUdevice*, int);
+using GetUuid = CUresult (*)(CUuuid*, CUdevice);
+
+// Of a GPU that is partitioned the driver gives the part's own, and the runtime's
+// properties do not say whose they have.
+Result<std::array<unsigned char, 16>> uuid_octets(int ordinal) {
+  const std::string call = "uuid of GPU " + std::to_string(ordinal);
+  const auto get_device = driver_entry("cuDeviceGet", call);
+  if (!get_device.ok()) return get_device.status();
+  const auto get_uuid = driver_entry("cuDeviceGetUuid", call);
+  if (!get_uuid.ok()) return get_uuid.status();
+  CUdevice device = 0;
+  CUuuid uuid{};
+  CUresult result = reinterpret_cast<GetDevice>(*get_device)(&device, ordinal);
+  if (result == CUDA_SUCCESS) result = reinterpret_cast<GetUuid>(*get_uuid)(&uuid, device);
+  if (result != CUDA_SUCCESS) return internal_error(call + ": driver error " + std::to_string(result));
+  std::array<unsigned char, 16> octets{};
+  static_assert(sizeof uuid.bytes == octets.size());
+  std::memcpy(octets.data(), uuid.bytes, octets.size());
+  return octets;
 }
 
 }  // namespace
@@ -28,9 +43,15 @@ Result<DevicePtr> CudaDevice::make(int ordinal) {
   cudaDeviceProp found{};
   const cudaError_t error = cudaGetDeviceProperties(&found, ordinal);
   if (error != cudaSuccess) return cuda_status(error, "properties of GPU " + std::to_string(ordinal));
-  Properties properties{found.name,           ordinal,     found.totalGlobalMem,
-                        found.major,          found.minor, found.multiProcessorCount,
-                        uuid_text(found.uuid)};
+  const auto octets = uuid_octets(ordinal);
+  if (!octets.ok()) return octets.status();
+  Properties properties{found.name,
+                        ordinal,
+                        found.totalGlobalMem,
+                        found.major,
+                        found.minor,
+                        found.multiProcessorCount,
+                        gpu_uuid(*octets, found.name)};
   return DevicePtr(new CudaDevice(std::move(properties)));
 }
 

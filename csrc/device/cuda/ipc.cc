@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "device/cuda/cuda_device.h"
+#include "device/cuda/driver.h"
 #include "device/cuda/error.h"
 
 namespace argosy::device {
@@ -16,20 +17,13 @@ static_assert(sizeof(cudaIpcMemHandle_t) == sizeof(IpcHandle));
 
 using AddressRange = CUresult (*)(CUdeviceptr*, std::size_t*, CUdeviceptr);
 
-// The runtime does not tell how large an allocation is. The driver does, and is asked
-// through the runtime, so that nothing links to a library that CPU machines lack.
+// The runtime does not tell how large an allocation is; the driver does.
 Result<std::size_t> allocation_size(void* data, const std::string& call) {
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult known = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion("cuMemGetAddressRange", &found, 12000, cudaEnableDefault, &known);
-  if (error != cudaSuccess) return cuda_status(error, call);
-  if (known != cudaDriverEntryPointSuccess || found == nullptr) {
-    return internal_error(call + ": the driver has no cuMemGetAddressRange");
-  }
+  const auto found = driver_entry("cuMemGetAddressRange", call);
+  if (!found.ok()) return found.status();
   CUdeviceptr base = 0;
   std::size_t size = 0;
-  const CUresult result = reinterpret_cast<AddressRange>(found)(&base, &size, reinterpret_cast<CUdeviceptr>(data));
+  const CUresult result = reinterpret_cast<AddressRange>(*found)(&base, &size, reinterpret_cast<CUdeviceptr>(data));
   if (result != CUDA_SUCCESS) return internal_error(call + ": driver error " + std::to_string(result));
   return size - static_cast<std::size_t>(reinterpret_cast<CUdeviceptr>(data) - base);
 }
