@@ -113,3 +113,28 @@ class DeviceBuffer:
         if self.address:
             self._runtime.cudaFree(self.address)
             self.address, self.size = 0, 0
+
+
+class KeptBuffer:
+    """Device memory that grows while work under way still uses what it was: every address is good until close().
+
+    Doubles at least, so that what is outgrown is never more than what is used.
+    """
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._blocks = [DeviceBuffer(runtime)]
+
+    def at_least(self, size: int) -> int:
+        held = self._blocks[-1]
+        if size <= held.size:
+            return held.at_least(size)
+        larger = DeviceBuffer(self._runtime)
+        larger.at_least(max(size, 2 * held.size))
+        self._blocks.append(larger)
+        return larger.address
+
+    def close(self) -> None:
+        for block in self._blocks:
+            block.close()
+        self._blocks = [DeviceBuffer(self._runtime)]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from argosy.backends.graph_sizes import GraphSpec, allowed_rows
 from argosy.backends.placement import ELEMENT_BYTES, Placement
-from argosy.backends.tensorrt.cuda import DeviceBuffer, checked
+from argosy.backends.tensorrt.cuda import KeptBuffer, checked
 from argosy.backends.tensorrt.engine import make_context, names, select_profile
 from argosy.backends.tensorrt.graphs import EngineGraphs, Shapes
 from argosy.backends.tensorrt.profiles import Profile, choose
@@ -52,7 +52,7 @@ class DeviceInstance:
         self._context = make_context(engine, self._model)
         self._profile = -1
         # Of outputs that a batch does not want, or the configuration does not name.
-        self._unwanted = {name: DeviceBuffer(runtime) for name in self._every_output}
+        self._unwanted = {name: KeptBuffer(runtime) for name in self._every_output}
         self._sizes = {name: engine.get_tensor_dtype(name).itemsize for name in self._every_output}
         self.allowed_rows = allowed_rows(graphs)
         self._graphs = EngineGraphs(runtime, engine, placement.stream, profiles, spec, allowed, graphs)

@@ -87,17 +87,20 @@ class TensorRtInstance:
         return found
 
     def _give(self, batch: Batch) -> None:
-        for (name, dtype), wanted in zip(self._outputs, batch.wanted, strict=True):
-            if not wanted:
-                continue
-            memory = self._results[name]
-            shape = memory.shape
-            self._stream.to_host(
-                batch.allocate_output(name, dtype, shape),
-                memory.buffer.address,
-                math.prod(shape) * ELEMENT_BYTES[dtype],
-            )
-        self._stream.wait()
+        try:
+            for (name, dtype), wanted in zip(self._outputs, batch.wanted, strict=True):
+                if not wanted:
+                    continue
+                memory = self._results[name]
+                shape = memory.shape
+                self._stream.to_host(
+                    batch.allocate_output(name, dtype, shape),
+                    memory.buffer.address,
+                    math.prod(shape) * ELEMENT_BYTES[dtype],
+                )
+        finally:
+            # Also when there is no memory for the last one: that of the others goes back at once.
+            self._stream.wait()
 
 
 def _result_memory(trt: Any, runtime: Any) -> Any:

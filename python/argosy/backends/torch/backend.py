@@ -125,7 +125,12 @@ class _Model:
             first = device not in self._taken
             self._taken.add(device)
         # A program that changes itself cannot be in two threads at once.
-        return shared if first or (self._settings.weight_sharing and not shared.stateful) else shared.copy()
+        own = first or (self._settings.weight_sharing and not shared.stateful)
+        program = shared if own else shared.copy()
+        if device != "cpu":
+            # Weights are copied on PyTorch's default stream, which the instances' streams do not wait for.
+            torch.cuda.default_stream(torch.device(device)).synchronize()
+        return program
 
 
 def _open(artifact: Path, device: str, instances: int) -> Program:
