@@ -3,12 +3,25 @@
 #include <algorithm>
 #include <string>
 
+#include "assemble/batch_inputs.h"
 #include "assemble/gather.h"
 #include "tensor/rows.h"
 
 namespace argosy::assemble {
 
 using tensor::Tensor;
+
+namespace {
+
+// Whether zeros may stand behind the rows. Tensors about the batch, and what is cut by elements, count what there is.
+bool may_pad(const model::ModelSpec& spec) {
+  return spec.batches() && spec.batch_inputs.empty() &&
+         std::ranges::none_of(spec.inputs, [](const model::TensorSpec& input) { return input.ragged; }) &&
+         std::ranges::none_of(spec.outputs,
+                              [](const model::TensorSpec& output) { return output.shaped_like.has_value(); });
+}
+
+}  // namespace
 
 std::uint32_t padded_rows(const ShapeRules& rules, std::uint32_t rows) {
   const auto found = std::lower_bound(rules.allowed_rows.begin(), rules.allowed_rows.end(), rows);
@@ -18,12 +31,12 @@ std::uint32_t padded_rows(const ShapeRules& rules, std::uint32_t rows) {
 Result<std::vector<InputParts>> device_parts(const model::ModelSpec& spec, backend::Batch& batch,
                                              const ShapeRules& rules) {
   begin_batch(spec, batch);
-  const std::uint32_t rows = spec.batches() ? padded_rows(rules, batch.rows) : batch.rows;
+  const std::uint32_t rows = may_pad(spec) ? padded_rows(rules, batch.rows) : batch.rows;
   batch.run_rows = rows;
-  std::vector<InputParts> inputs(spec.inputs.size());
+  std::vector<InputParts> inputs(spec.inputs.size() + spec.batch_inputs.size());
   batch.inputs.clear();
   batch.inputs.reserve(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
+  for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     const Tensor& first = batch.requests.front()->inputs[i];
     if (first.dtype == tensor::DType::bytes && !first.name.empty()) {
       return unsupported("model '" + spec.name + "', input '" + first.name +
@@ -48,6 +61,12 @@ Result<std::vector<InputParts>> device_parts(const model::ModelSpec& spec, backe
       inputs[i].padded_bytes = tensor::byte_size(joined.dtype, joined.shape).value_or(0);
     }
     batch.inputs.push_back(std::move(joined));
+  }
+  for (std::size_t i = 0; i < spec.batch_inputs.size(); ++i) {
+    auto made = describe(spec, spec.batch_inputs[i], batch.requests);
+    if (!made.ok()) return made.status();
+    inputs[spec.inputs.size() + i].parts = {std::move(made->data)};
+    batch.inputs.push_back(*std::move(made));
   }
   return inputs;
 }

@@ -5,8 +5,10 @@
 //
 // Rows are padded up to the next size a model allows (one CUDA graph or optimisation
 // profile per size); padding is zeros behind the last request and never leaves the
-// device. Ragged inputs are joined flat, element behind element. BYTES tensors have no
-// form a device could read, and are refused by name.
+// device. Ragged inputs are joined flat, element behind element, and behind the inputs
+// stand the batch inputs; a model with either, or with an output that is cut like an
+// input, is never padded. BYTES tensors have no form a device could read, and are
+// refused by name.
 //
 // Thread: pure functions; any.
 

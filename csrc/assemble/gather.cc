@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "assemble/batch_inputs.h"
 #include "tensor/rows.h"
 
 namespace argosy::assemble {
@@ -73,13 +74,18 @@ void begin_batch(const model::ModelSpec& spec, backend::Batch& batch) {
 Status gather(const model::ModelSpec& spec, BytesPool& pool, backend::Batch& batch) {
   begin_batch(spec, batch);
   batch.inputs.clear();
-  batch.inputs.reserve(spec.inputs.size());
+  batch.inputs.reserve(spec.inputs.size() + spec.batch_inputs.size());
   std::vector<device::Memory> parts;
   if (batch.requests.size() > 1) parts.reserve(batch.requests.size());
   for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     auto joined = join_input(spec, i, pool, batch, parts);
     if (!joined.ok()) return joined.status();
     batch.inputs.push_back(*std::move(joined));
+  }
+  for (const model::BatchInput& input : spec.batch_inputs) {
+    auto made = describe(spec, input, batch.requests);
+    if (!made.ok()) return made.status();
+    batch.inputs.push_back(*std::move(made));
   }
   return {};
 }

@@ -5,7 +5,7 @@
 // Fills batch.rows, inputs and wanted. One request: its tensors as they came, no copy.
 // Several: each input joined along the batch dimension, one copy. A ragged input is
 // joined flat, [elements], however many requests there are. An optional input nobody
-// sent stays without a name.
+// sent stays without a name. Behind the inputs stand the batch inputs.
 //
 // Invariant relied on: check_request() passed every request, and a policy put only
 // those together whose inputs have equal shapes and are equally present.

@@ -4,10 +4,12 @@
 //
 // Responses hold slices of the backend's memory, nothing is copied. A request gets the
 // outputs it wanted in the order it named them, or all in the model's order, in the
-// shape the configuration promises (reshape undone).
+// shape the configuration promises (reshape undone). An output that is shaped like an
+// input may come in any shape: its elements are handed out in order, to each request as
+// many as its input has.
 //
-// What a backend produced is not trusted: type, leading dimension and byte size are
-// checked before anything is sliced.
+// What a backend produced is not trusted: type, leading dimension or element count, and
+// byte size are checked before anything is sliced.
 //
 // Thread: the instance's own.
 

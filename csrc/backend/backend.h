@@ -34,10 +34,10 @@ struct Batch {
   std::uint32_t rows = 0;      // of all requests together
   std::uint32_t run_rows = 0;  // on a device: that it runs with, padding included
 
-  // gathered: one per model input, in the model's order, batch dimension included; an
-  // optional input nobody sent has no name. execute() fills `outputs` (any order,
-  // named, batch dimension included); `wanted[i]` says whether anybody asked for
-  // model output i.
+  // gathered: one per model input, in the model's order, batch dimension included, then
+  // one per batch input; an optional input nobody sent has no name. execute() fills
+  // `outputs` (any order, named, batch dimension included); `wanted[i]` says whether
+  // anybody asked for model output i.
   std::vector<tensor::Tensor> inputs;
   std::vector<bool> wanted;
   std::vector<tensor::Tensor> outputs;

@@ -26,9 +26,26 @@ struct TensorSpec {
   std::optional<tensor::Shape> reshape;  // what the backend sees instead of dims
   bool optional = false;
   bool ragged = false;
-  std::vector<std::string> labels;  // outputs: classification labels by index
+  std::vector<std::string> labels;         // outputs: classification labels by index
+  std::optional<std::size_t> shaped_like;  // outputs: the input, never optional, that says which elements are whose
 
   const tensor::Shape& backend_dims() const { return reshape ? *reshape : dims; }
+};
+
+// A tensor about the batch itself, which the server makes and the model takes as an input.
+struct BatchInput {
+  enum class Kind : std::uint8_t {
+    element_count,                        // [requests]
+    accumulated_element_count,            // [requests]: sums up to and with each
+    accumulated_element_count_with_zero,  // [requests + 1]: the same behind a 0
+    max_element_count_as_shape,           // [the largest count]: its size is the message
+    item_shape,                           // [rows, rank]
+    item_shape_flatten,                   // [rows * rank]
+  };
+  std::string name;
+  tensor::DType dtype = tensor::DType::int32;  // or fp32
+  Kind kind = Kind::element_count;
+  std::size_t source = 0;  // the input it is about, never optional
 };
 
 enum class TimeoutAction : std::uint8_t { reject, delay };
@@ -84,6 +101,7 @@ struct ModelSpec {
   std::uint32_t max_batch_rows = 0;  // 0: the model has no batch dimension
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::vector<BatchInput> batch_inputs;  // only with a batch dimension
   bool decoupled = false;
   std::optional<Batching> batching;  // nothing: one request at a time, first come first served
   std::vector<InstanceGroup> instances;

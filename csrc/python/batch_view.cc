@@ -25,6 +25,9 @@ std::size_t BatchView::index_of(const std::string& name) const {
   for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
     if (spec_.inputs[i].name == name) return i;
   }
+  for (std::size_t i = 0; i < spec_.batch_inputs.size(); ++i) {
+    if (spec_.batch_inputs[i].name == name) return spec_.inputs.size() + i;
+  }
   raise(invalid_argument("model '" + spec_.name + "' has no input '" + name + "'"));
 }
 

@@ -167,6 +167,7 @@ class PythonBackend final : public backend::Backend {
                                                      const backend::InstanceSlot& first) override {
     std::unique_ptr<backend::LoadedModel> made;
     const Status status = guarded([&] {
+      refuse_ragged(*spec);
       made = std::make_unique<PythonModel>(backend_.get().attr("load")(spec_to_dict(*spec), slot_to_dict(first)), spec);
     });
     if (!status.ok()) return status;
@@ -174,6 +175,19 @@ class PythonBackend final : public backend::Backend {
   }
 
  private:
+  // A backend that does not say it knows flat inputs and batch inputs would compute something else from them.
+  void refuse_ragged(const model::ModelSpec& spec) {
+    const bool asked = !spec.batch_inputs.empty() ||
+                       std::ranges::any_of(spec.inputs, [](const model::TensorSpec& input) { return input.ragged; }) ||
+                       std::ranges::any_of(spec.outputs, [](const model::TensorSpec& output) {
+                         return output.shaped_like.has_value();
+                       });
+    if (!asked || py::getattr(backend_.get(), "takes_ragged_batches", py::bool_(false)).cast<bool>()) return;
+    raise(unsupported("model '" + spec.name + "': its backend '" + spec.backend +
+                      "' does not take ragged batches (allow_ragged_batch, batch_input, batch_output); one that does "
+                      "has a true attribute takes_ragged_batches"));
+  }
+
   Held backend_;
 };
 

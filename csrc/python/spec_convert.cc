@@ -2,7 +2,10 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "python/status_caster.h"
@@ -53,6 +56,57 @@ py::dict tensor_to(const model::TensorSpec& spec) {
   out["ragged"] = spec.ragged;
   out["labels"] = spec.labels;
   return out;
+}
+
+constexpr std::array<std::string_view, 6> kBatchInputKinds{
+    "element_count", "accumulated_element_count", "accumulated_element_count_with_zero", "max_element_count_as_shape",
+    "item_shape",    "item_shape_flatten"};  // as model::BatchInput::Kind counts them
+
+// The input that a batch tensor is about.
+std::size_t source_of(const py::dict& from, const model::ModelSpec& spec) {
+  const auto name = field<std::string>(from, "source");
+  const auto found = std::ranges::find(spec.inputs, name, &model::TensorSpec::name);
+  if (found == spec.inputs.end() || found->optional) {
+    raise(invalid_argument("lowered model: source '" + name + "' of a batch tensor is no input that is always there"));
+  }
+  return static_cast<std::size_t>(found - spec.inputs.begin());
+}
+
+model::BatchInput batch_input_from(const py::dict& from, const model::ModelSpec& spec) {
+  const auto kind = field<std::string>(from, "kind");
+  const auto found = std::ranges::find(kBatchInputKinds, kind);
+  if (found == kBatchInputKinds.end()) raise(invalid_argument("lowered model: batch input kind '" + kind + "'"));
+  return {field<std::string>(from, "name"), dtype_field(from),
+          static_cast<model::BatchInput::Kind>(found - kBatchInputKinds.begin()), source_of(from, spec)};
+}
+
+void set_batch_output(const py::dict& from, model::ModelSpec& spec) {
+  const auto name = field<std::string>(from, "name");
+  const auto found = std::ranges::find(spec.outputs, name, &model::TensorSpec::name);
+  if (found == spec.outputs.end()) raise(invalid_argument("lowered model: batch output '" + name + "' is no output"));
+  found->shaped_like = source_of(from, spec);
+}
+
+// batch_inputs and batch_outputs, as Python backends read them.
+void batch_tensors_to(py::dict& out, const model::ModelSpec& spec) {
+  py::list inputs, outputs;
+  for (const auto& input : spec.batch_inputs) {
+    py::dict item;
+    item["name"] = input.name;
+    item["dtype"] = std::string(tensor::to_string(input.dtype));
+    item["kind"] = std::string(kBatchInputKinds[static_cast<std::size_t>(input.kind)]);
+    item["source"] = spec.inputs[input.source].name;
+    inputs.append(item);
+  }
+  for (const auto& output : spec.outputs) {
+    if (!output.shaped_like) continue;
+    py::dict item;
+    item["name"] = output.name;
+    item["source"] = spec.inputs[*output.shaped_like].name;
+    outputs.append(item);
+  }
+  out["batch_inputs"] = inputs;
+  out["batch_outputs"] = outputs;
 }
 
 model::QueuePolicy policy_from(const py::dict& from) {
@@ -128,6 +182,9 @@ model::ModelSpec spec_from_dict(const py::dict& lowered) {
   out.max_batch_rows = field<std::uint32_t>(lowered, "max_batch_size");
   for (const auto item : field<py::list>(lowered, "inputs")) out.inputs.push_back(tensor_from(item.cast<py::dict>()));
   for (const auto item : field<py::list>(lowered, "outputs")) out.outputs.push_back(tensor_from(item.cast<py::dict>()));
+  for (const auto item : field<py::list>(lowered, "batch_inputs"))
+    out.batch_inputs.push_back(batch_input_from(item.cast<py::dict>(), out));
+  for (const auto item : field<py::list>(lowered, "batch_outputs")) set_batch_output(item.cast<py::dict>(), out);
   out.decoupled = field<bool>(lowered, "decoupled");
   if (!field<py::object>(lowered, "batching").is_none())
     out.batching = batching_from(field<py::dict>(lowered, "batching"));
@@ -165,6 +222,7 @@ py::dict spec_to_dict(const model::ModelSpec& spec) {
   }
   out["inputs"] = inputs;
   out["outputs"] = outputs;
+  batch_tensors_to(out, spec);
   out["instances"] = instances;
   out["decoupled"] = spec.decoupled;
   out["parameters"] = spec.parameters;

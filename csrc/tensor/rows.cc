@@ -14,6 +14,25 @@ std::size_t elements_per_row(const Tensor& whole) {
   return static_cast<std::size_t>(whole.shape.without_first().element_count().value_or(0));
 }
 
+template <class Count>
+std::vector<std::size_t> offsets_of(const Tensor& whole, std::span<const Count> counts, std::size_t elements_each) {
+  std::vector<std::size_t> offsets;
+  offsets.reserve(counts.size() + 1);
+  const std::size_t each = element_size(whole.dtype);
+  std::size_t at = 0;
+  offsets.push_back(at);
+  for (const Count count : counts) {
+    if (each > 0) {
+      at += count * elements_each * each;
+    } else {
+      const std::span<const std::byte> bytes(whole.data.data(), whole.data.size());
+      for (std::size_t i = 0; i < count * elements_each; ++i) at += first_element(bytes.subspan(at)).used;
+    }
+    offsets.push_back(at);
+  }
+  return offsets;
+}
+
 }  // namespace
 
 std::optional<std::size_t> byte_size(DType dtype, const Shape& shape) {
@@ -41,22 +60,11 @@ Result<device::Memory> join(std::span<const device::Memory> parts, BytesPool& po
 }
 
 std::vector<std::size_t> part_offsets(const Tensor& whole, std::span<const std::uint32_t> rows) {
-  std::vector<std::size_t> offsets;
-  offsets.reserve(rows.size() + 1);
-  const std::size_t per_row = elements_per_row(whole);
-  const std::size_t each = element_size(whole.dtype);
-  std::size_t at = 0;
-  offsets.push_back(at);
-  for (const std::uint32_t count : rows) {
-    if (each > 0) {
-      at += count * per_row * each;
-    } else {
-      const std::span<const std::byte> bytes(whole.data.data(), whole.data.size());
-      for (std::size_t i = 0; i < count * per_row; ++i) at += first_element(bytes.subspan(at)).used;
-    }
-    offsets.push_back(at);
-  }
-  return offsets;
+  return offsets_of(whole, rows, elements_per_row(whole));
+}
+
+std::vector<std::size_t> element_offsets(const Tensor& whole, std::span<const std::size_t> counts) {
+  return offsets_of(whole, counts, 1);
 }
 
 std::vector<Tensor> split(const Tensor& whole, std::span<const std::uint32_t> rows) {

@@ -33,6 +33,9 @@ Result<device::Memory> join(std::span<const device::Memory> parts, BytesPool& po
 // formed elements) as its shape says, and as many rows as `rows` together.
 std::vector<std::size_t> part_offsets(const Tensor& whole, std::span<const std::uint32_t> rows);
 
+// The same where part i has counts[i] elements, whatever their shape.
+std::vector<std::size_t> element_offsets(const Tensor& whole, std::span<const std::size_t> counts);
+
 // One tensor per entry of `rows`, under the conditions of part_offsets().
 std::vector<Tensor> split(const Tensor& whole, std::span<const std::uint32_t> rows);
 

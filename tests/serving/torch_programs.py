@@ -91,6 +91,14 @@ class Scores(torch.nn.Module):
         return {"scores": scores, "best": scores.argmax(-1)}
 
 
+class Segments(torch.nn.Module):
+    """Sums of the parts of x between bounds, one row each, and twice x."""
+
+    def forward(self, x: torch.Tensor, bounds: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:  # noqa: UP006
+        at = torch.cat([x.new_zeros(1), torch.cumsum(x, 0)]).index_select(0, bounds.to(torch.int64))
+        return (at[1:] - at[:-1]).unsqueeze(1), x * 2
+
+
 def script(module: torch.nn.Module, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.jit.save(torch.jit.script(module.eval()), str(path))

@@ -75,6 +75,22 @@ Result<std::uint64_t> number_parameter(const model::ModelSpec& spec, const std::
   return value;
 }
 
+// A ragged input comes flat and is returned flat, so only its own shape says what is whose.
+Status check_ragged(const model::ModelSpec& spec) {
+  const std::string model = "backend 'identity': model '" + spec.name + "'";
+  if (!spec.batch_inputs.empty()) {
+    return unsupported(model + ": nothing reads batch input '" + spec.batch_inputs.front().name + "'; remove it");
+  }
+  for (std::size_t i = 0; i < spec.outputs.size(); ++i) {
+    const model::TensorSpec& output = spec.outputs[i];
+    if (!spec.inputs[i].ragged || output.shaped_like == i) continue;
+    return invalid_argument(model + ": input '" + spec.inputs[i].name + "' is ragged, so output '" + output.name +
+                            "' needs batch_output { target_name: \"" + output.name +
+                            "\" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: \"" + spec.inputs[i].name + "\" }");
+  }
+  return {};
+}
+
 class IdentityBackend final : public Backend {
  public:
   Result<std::unique_ptr<LoadedModel>> load(const model::SpecPtr& spec, const InstanceSlot&) override {
@@ -89,6 +105,7 @@ class IdentityBackend final : public Backend {
                               "' is " + std::string(to_string(spec->outputs[i].dtype)) + ", but input '" +
                               spec->inputs[i].name + "' is " + std::string(to_string(spec->inputs[i].dtype)));
     }
+    if (auto status = check_ragged(*spec); !status.ok()) return status;
     auto delay = number_parameter(*spec, "execute_delay_ms");
     if (!delay.ok()) return delay.status();
     auto multiplier = number_parameter(*spec, "instance_wise_delay_multiplier");

@@ -8,7 +8,8 @@ A package adds one by an entry point in the group `argosy.backends`:
 and a model selects it with `backend: "mine"` in its config.pbtxt. The class is
 instantiated without arguments when the first model names it; the keys and values of the
 `--backend-config=mine,key=value` flags are given to `configure`, where there is one. Where
-it has `known_options`, a line in the log names those it does not.
+it has `known_options`, a line in the log names those it does not. Models with ragged inputs,
+batch_input or batch_output are refused unless the class has a true `takes_ragged_batches`.
 
 An instance on a GPU that has `enqueue` is not run but fed: it puts each batch's work on
 the instance's stream and returns, and several batches are under way at a time.
@@ -57,6 +58,7 @@ class Batch(Requests, Protocol):
     def input(self, name: str | int) -> npt.NDArray[Any] | None:
         """A read-only array of shape [rows, ...], by name or position; None when nobody sent this optional input.
 
+        A ragged input is flat, [elements of all requests]; batch inputs stand behind those of the requests.
         BYTES inputs are object arrays of `bytes`; BF16 inputs are uint16 arrays.
         """
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from argosy.config import is_ragged
 from argosy.config.lower import CUDA_GRAPH_SPECS, CUDA_GRAPHS
 from argosy.errors import InvalidArgument, Unsupported
 
@@ -67,3 +69,12 @@ def graph_rows(max_rows: int) -> list[int]:
 def allowed_rows(specs: Sequence[GraphSpec]) -> tuple[int, ...]:
     """What an instance with these graphs tells the engine; larger batches run as they come, without a graph."""
     return tuple(sorted({spec.rows for spec in specs if spec.rows > 0}))
+
+
+def check_not_ragged(spec: Mapping[str, Any], setting: str) -> None:
+    """Raises Unsupported for graphs, which `setting` asks for, of a model whose batches have no sizes to capture."""
+    if is_ragged(spec):
+        raise Unsupported(
+            f"model '{spec['name']}', {setting}: ragged batches are not padded and have a size of their own each time; "
+            f"remove {setting}"
+        )

@@ -126,7 +126,9 @@ def complete_tensors(config: Message, signature: ArtifactSignature, default_max_
     """
     if not needs_signature(config):
         return
-    if not signature.batches and config.max_batch_size > 0:
+    # Of a ragged batch the first dimensions are different ones, and which is the rows only the configuration knows.
+    ragged = len(config.batch_input) or any(tensor.allow_ragged_batch for tensor in config.input)
+    if not signature.batches and config.max_batch_size > 0 and not ragged:
         tensors = signature.inputs + signature.outputs
         fixed = next((tensor for tensor in tensors if not tensor.dims or tensor.dims[0] != -1), None)
         reason = (
@@ -138,16 +140,23 @@ def complete_tensors(config: Message, signature: ArtifactSignature, default_max_
             f"autofill failed for model '{config.name}': model does not support batching while non-zero "
             f"max_batch_size is specified ({reason}); write max_batch_size: 0"
         )
-    if signature.batches:
-        if config.max_batch_size == 0:
+    if signature.batches or ragged:
+        if config.max_batch_size == 0 and not ragged:
             config.max_batch_size = signature.max_rows or default_max_batch_rows
         if config.max_batch_size > 1 and config.WhichOneof("scheduling_choice") is None:
             config.dynamic_batching.SetInParent()
     batched = config.max_batch_size > 0
-    for tensors, found in ((config.input, signature.inputs), (config.output, signature.outputs)):
+    # What the server makes is no input of requests; an output that is cut like an input is not told by its own shape.
+    ours = {name for tensor in config.batch_input for name in tensor.target_name}
+    cut = {name for tensor in config.batch_output for name in tensor.target_name}
+    for tensors, found, left_out in (
+        (config.input, signature.inputs, ours),
+        (config.output, signature.outputs, cut),
+    ):
         if not len(tensors):
             for tensor in found:
-                _add(tensors, tensor, batched=batched)
+                if tensor.name not in left_out:
+                    _add(tensors, tensor, batched=batched)
 
 
 def _add(tensors: Message, found: TensorSignature, *, batched: bool) -> None:

@@ -44,6 +44,16 @@ def lower(config: ModelConfig, *, version: int, version_path: Path, model_path: 
             _tensor(tensor, _labels(tensor, f"output[{index}].label_filename", model_path))
             for index, tensor in enumerate(config.outputs)
         ],
+        "batch_inputs": [
+            {
+                "name": tensor.name,
+                "dtype": tensor.dtype,
+                "kind": tensor.kind.removeprefix("BATCH_").lower(),
+                "source": tensor.source,
+            }
+            for tensor in config.batch_inputs
+        ],
+        "batch_outputs": [{"name": tensor.name, "source": tensor.source} for tensor in config.batch_outputs],
         "decoupled": config.decoupled,
         "batching": None if config.batching is None else _batching(config.batching),
         "instances": [

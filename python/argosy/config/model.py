@@ -16,7 +16,7 @@ from argosy.config.capabilities import Capabilities
 from argosy.config.ensemble import Ensemble, ensemble_from
 from argosy.config.field_path import inside
 from argosy.config.instances import InstanceGroup, instances_from
-from argosy.config.ragged import check_batch_tensors
+from argosy.config.ragged import BatchInput, BatchOutput, batch_inputs_from, batch_outputs_from
 from argosy.config.sequence import SequenceBatching, sequence_from
 from argosy.config.tensors import TensorConfig, tensor_from
 from argosy.config.version_policy import VersionPolicy, version_policy_from
@@ -42,6 +42,8 @@ class ModelConfig:
     outputs: tuple[TensorConfig, ...]
     version_policy: VersionPolicy
     instances: tuple[InstanceGroup, ...]
+    batch_inputs: tuple[BatchInput, ...] = ()
+    batch_outputs: tuple[BatchOutput, ...] = ()
     batching: DynamicBatching | None = None
     sequence: SequenceBatching | None = None
     ensemble: Ensemble | None = None
@@ -62,7 +64,8 @@ def model_from(message: Message, capabilities: Capabilities) -> ModelConfig:
             "max_batch_size", f"'max_batch_size' must be non-negative value for {name}", fix="max_batch_size: 0"
         )
     inputs, outputs = _tensors(message, "input"), _tensors(message, "output")
-    check_batch_tensors(message)
+    batch_inputs = batch_inputs_from(message, inputs)
+    batch_outputs = batch_outputs_from(message, inputs, outputs)
     choice = message.WhichOneof("scheduling_choice")
     rows = message.max_batch_size
     batching = sequence = ensemble = None
@@ -86,6 +89,8 @@ def model_from(message: Message, capabilities: Capabilities) -> ModelConfig:
         outputs=outputs,
         version_policy=_version_policy(message),
         instances=instances_from(message, capabilities),
+        batch_inputs=batch_inputs,
+        batch_outputs=batch_outputs,
         batching=batching,
         sequence=sequence,
         ensemble=ensemble,

@@ -31,9 +31,22 @@ def _field(name: str) -> Callable[[ModelConfig, Capabilities], str]:
     return where
 
 
-def _ragged(config: ModelConfig, _: Capabilities) -> str:
+def _ragged_alone(config: ModelConfig, _: Capabilities) -> str:
+    """What a model asks for that has a meaning only where requests run together."""
+    if config.max_batch_rows > 0:
+        return ""
     at = next((index for index, tensor in enumerate(config.inputs) if tensor.ragged), None)
-    return "" if at is None else f"input[{at}].allow_ragged_batch"
+    if at is not None:
+        return f"input[{at}].allow_ragged_batch"
+    return "batch_input" if config.batch_inputs else "batch_output" if config.batch_outputs else ""
+
+
+def _batch_input_unread(config: ModelConfig, _: Capabilities) -> str:
+    return "batch_input" if config.batch_inputs and config.backend in ("python", "identity") else ""
+
+
+def _batch_output_unread(config: ModelConfig, _: Capabilities) -> str:
+    return "batch_output" if config.batch_outputs and config.backend == "python" else ""
 
 
 def _rate_limiter(config: ModelConfig, capabilities: Capabilities) -> str:
@@ -73,9 +86,17 @@ _SETTINGS = (
     _Setting(where=_field("sequence_batching"), sentence="sequence batching is not served yet"),
     _Setting(where=_field("ensemble_scheduling"), sentence="ensembles are not served yet"),
     _Setting(where=_cache, sentence="the response cache is not served yet"),
-    _Setting(where=_ragged, sentence="ragged batching (allow_ragged_batch) is not served yet"),
-    _Setting(where=_field("batch_input"), sentence="batch_input (ragged batching) is not served yet"),
-    _Setting(where=_field("batch_output"), sentence="batch_output (ragged batching) is not served yet"),
+    _Setting(
+        where=_ragged_alone, sentence="ragged batching has no effect on a model without batching (max_batch_size: 0)"
+    ),
+    _Setting(
+        where=_batch_input_unread,
+        sentence="models of the backends python and identity see the requests' own inputs alone, not batch_input",
+    ),
+    _Setting(
+        where=_batch_output_unread,
+        sentence="Python models answer each request themselves, so batch_output has no effect",
+    ),
     _Setting(where=_rate_limiter, sentence="rate limiting of instances is not served yet"),
     _Setting(where=_group("passive"), sentence="passive instances are not served yet"),
     _Setting(where=_group("secondary_devices"), sentence="secondary devices are not served"),

@@ -51,6 +51,48 @@ class ArtifactSignature:
         return self.same_rows and all(tensor.dims and tensor.dims[0] == -1 for tensor in self.inputs + self.outputs)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """One input as the model has to have it. `dims` complete, the batch dimension included.
+
+    `flat`: its first dimension is not the batch: a ragged input, joined element by element, or a batch_input.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    flat: bool = False
+    optional: bool = False
+
+
+def model_inputs(spec: Mapping[str, Any]) -> list[ModelInput]:
+    """Of a lowered specification, in the order in which batches hold them: the batch inputs are behind the others."""
+    batches = spec["max_batch_size"] > 0
+    made = []
+    ranks = {}
+    for tensor in spec["inputs"]:
+        own = _own_dims(tensor)
+        ranks[tensor["name"]] = len(own)
+        flat = bool(batches and tensor.get("ragged"))
+        dims = (-1,) if flat else (-1, *own) if batches else own
+        optional = bool(tensor.get("optional"))
+        made.append(ModelInput(name=tensor["name"], dtype=tensor["dtype"], dims=dims, flat=flat, optional=optional))
+    for tensor in spec.get("batch_inputs", ()):
+        dims = (-1, ranks[tensor["source"]]) if tensor["kind"] == "item_shape" else (-1,)
+        made.append(ModelInput(name=tensor["name"], dtype=tensor["dtype"], dims=dims, flat=True))
+    return made
+
+
+def _own_dims(tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    reshape = tensor.get("reshape")
+    return tuple(tensor["dims"] if reshape is None else reshape)
+
+
+def is_ragged(spec: Mapping[str, Any]) -> bool:
+    """Whether rows alone do not tell the shapes of a batch of this lowered specification."""
+    return bool(spec.get("batch_outputs")) or any(tensor.flat for tensor in model_inputs(spec))
+
+
 # Artifact path and backend parameters -> signature. Raises NoSignature when the format has none, another ArgosyError
 # when the artifact cannot be read.
 Inspector: TypeAlias = Callable[[Path, Mapping[str, str]], ArtifactSignature]
@@ -68,21 +110,35 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
             signature = _renamed(spec, signature)
         except ArgosyError as error:
             return error.message
-    if len(spec["inputs"]) != len(signature.inputs):
+    inputs = model_inputs(spec)
+    if len(inputs) != len(signature.inputs):
         return (
-            f"unable to load model '{name}', configuration expects {len(spec['inputs'])} inputs, "
+            f"unable to load model '{name}', configuration expects {len(inputs)} inputs, "
             f"model provides {len(signature.inputs)}"
         )
-    for role, tensors, provided in (
-        ("input", spec["inputs"], signature.inputs),
-        ("output", spec["outputs"], signature.outputs),
-    ):
-        known = {tensor.name: tensor for tensor in provided}
-        for tensor in tensors:
-            problem = _tensor_mismatch(name, rows, role, tensor, known)
-            if problem:
-                return problem
-    if rows > signature.max_rows > 0:
+    known = {tensor.name: tensor for tensor in signature.inputs}
+    for tensor in inputs:
+        problem = _type_mismatch(name, "input", tensor.name, tensor.dtype, known)
+        if not problem and rows > 0 and tensor.optional:
+            problem = (
+                f"unable to load model '{name}', optional input '{tensor.name}' is not supported for models "
+                "that support batching"
+            )
+        if not problem and tensor.flat:
+            problem = _flat_mismatch(name, known[tensor.name], tensor)
+        elif not problem:
+            problem = _shape_mismatch(name, rows, known[tensor.name], tensor.dims[1:] if rows > 0 else tensor.dims)
+        if problem:
+            return problem
+    known = {tensor.name: tensor for tensor in signature.outputs}
+    cut = {tensor["name"] for tensor in spec.get("batch_outputs", ())}
+    for tensor in spec["outputs"]:
+        problem = _type_mismatch(name, "output", tensor["name"], tensor["dtype"], known)
+        if not problem and tensor["name"] not in cut:  # of those only the elements are counted
+            problem = _shape_mismatch(name, rows, known[tensor["name"]], _own_dims(tensor))
+        if problem:
+            return problem
+    if rows > signature.max_rows > 0 and not is_ragged(spec):
         return (
             f"unable to load model '{name}', configuration expects max_batch_size {rows}, the model was made for "
             f"batches of up to {signature.max_rows}"
@@ -93,34 +149,39 @@ def mismatch(spec: Mapping[str, Any], signature: ArtifactSignature) -> str:
 def _renamed(spec: Mapping[str, Any], signature: ArtifactSignature) -> ArtifactSignature:
     """The signature with the tensors that the configuration calls otherwise under its names."""
 
-    def tensors(role: str, own: tuple[TensorSignature, ...]) -> tuple[TensorSignature, ...]:
-        names = [tensor["name"] for tensor in spec[f"{role}s"]]
+    def tensors(role: str, own: tuple[TensorSignature, ...], names: list[str]) -> tuple[TensorSignature, ...]:
         found = assign(names, [tensor.name for tensor in own], role=role, model=spec["name"], count=len(own))
         called = dict(zip(found, names, strict=True))
         return tuple(replace(tensor, name=called.get(at, tensor.name)) for at, tensor in enumerate(own))
 
-    return replace(signature, inputs=tensors("input", signature.inputs), outputs=tensors("output", signature.outputs))
+    return replace(
+        signature,
+        inputs=tensors("input", signature.inputs, [tensor.name for tensor in model_inputs(spec)]),
+        outputs=tensors("output", signature.outputs, [tensor["name"] for tensor in spec["outputs"]]),
+    )
 
 
-def _tensor_mismatch(
-    model: str, rows: int, role: str, tensor: Mapping[str, Any], known: Mapping[str, TensorSignature]
-) -> str:
-    found = known.get(tensor["name"])
+def _type_mismatch(model: str, role: str, name: str, dtype: str, known: Mapping[str, TensorSignature]) -> str:
+    found = known.get(name)
     if found is None:
-        allowed = ", ".join(sorted(known))
-        return f"unexpected inference {role} '{tensor['name']}', allowed {role}s are: {allowed}"
-    if tensor["dtype"] != found.dtype:
-        return (
-            f"unable to load model '{model}', configuration expects datatype {CONFIG_NAMES[tensor['dtype']]} "
-            f"for {role} '{found.name}', model provides {CONFIG_NAMES.get(found.dtype, found.dtype)}"
-        )
-    if rows > 0 and tensor.get("optional"):
-        return (
-            f"unable to load model '{model}', optional input '{found.name}' is not supported for models "
-            "that support batching"
-        )
-    own = tuple(tensor["dims"] if tensor["reshape"] is None else tensor["reshape"])
-    return _shape_mismatch(model, rows, found, own)
+        return f"unexpected inference {role} '{name}', allowed {role}s are: {', '.join(sorted(known))}"
+    if dtype == found.dtype:
+        return ""
+    return (
+        f"unable to load model '{model}', configuration expects datatype {CONFIG_NAMES[dtype]} "
+        f"for {role} '{name}', model provides {CONFIG_NAMES.get(found.dtype, found.dtype)}"
+    )
+
+
+def _flat_mismatch(model: str, found: TensorSignature, tensor: ModelInput) -> str:
+    fits = len(found.dims) == len(tensor.dims) and found.dims[:1] == (-1,)
+    if fits and all(have in (-1, want) for have, want in zip(found.dims[1:], tensor.dims[1:], strict=True)):
+        return ""
+    return (
+        f"unable to load model '{model}', configuration expects model provides input with shape "
+        f"{show_dims(tensor.dims)} for ragged or batch input '{tensor.name}', model provides shape "
+        f"{show_dims(found.dims)}"
+    )
 
 
 def _shape_mismatch(model: str, rows: int, found: TensorSignature, own: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ import argosy
 import numpy as np
 import pytest
 from argosy.errors import ArgosyError, Internal
-from onnx import helper
+from onnx import TensorProto, helper
 from serving.models import DTYPES, onnx_graph
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'argosy[torch]'")
@@ -197,3 +197,90 @@ def test_the_configuration_shows_where_a_model_runs(tmp_path: Path) -> None:
     with argosy.Server(tmp_path, devices="host") as server:
         group = server.config("m")["instance_group"][0]
     assert (group["kind"], group["gpus"], group["count"]) == ("KIND_GPU", [0], 2)
+
+
+RAGGED = """input { name: "x" data_type: TYPE_FP32 dims: [-1] allow_ragged_batch: true }
+output { name: "sum" data_type: TYPE_FP32 dims: [1] }
+output { name: "twice" data_type: TYPE_FP32 dims: [-1] }
+batch_input { kind: BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO target_name: "bounds" data_type: TYPE_INT32
+  source_input: "x" }
+batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "twice" source_input: "x" }
+"""
+
+
+def onnx_segments(folder: Path) -> None:
+    """As programs.Segments, by a matrix of which value is in which part."""
+
+    def nodes() -> list[Any]:
+        def integers(name: str, *values: int) -> Any:
+            return helper.make_node(
+                "Constant", [], [name], value=helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+            )
+
+        two = helper.make_tensor("two", TensorProto.FLOAT, [], [2.0])
+        scalars = [helper.make_tensor(name, TensorProto.INT64, [], [value]) for name, value in (("no", 0), ("yes", 1))]
+        return [
+            *(helper.make_node("Constant", [], [value.name], value=value) for value in (two, *scalars)),
+            integers("first", 0),
+            integers("second", 1),
+            integers("last", -1),
+            integers("end", 2**31 - 1),
+            helper.make_node("Cast", ["bounds"], ["at"], to=TensorProto.INT64),
+            helper.make_node("Slice", ["at", "first", "last", "first"], ["b"]),
+            helper.make_node("Slice", ["at", "second", "end", "first"], ["e"]),
+            helper.make_node("Unsqueeze", ["b", "second"], ["begins"]),
+            helper.make_node("Unsqueeze", ["e", "second"], ["ends"]),
+            helper.make_node("Size", ["x"], ["size"]),
+            helper.make_node("Range", ["no", "size", "yes"], ["place"]),
+            helper.make_node("GreaterOrEqual", ["place", "begins"], ["after"]),
+            helper.make_node("Less", ["place", "ends"], ["before"]),
+            helper.make_node("And", ["after", "before"], ["mine"]),
+            helper.make_node("Cast", ["mine"], ["weights"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["weights", "x"], ["parts"]),
+            helper.make_node("ReduceSum", ["parts", "second"], ["sum"], keepdims=1),
+            helper.make_node("Mul", ["x", "two"], ["twice"]),
+        ]
+
+    proto = onnx_graph(
+        [("x", "FP32", ["elements"]), ("bounds", "INT32", ["bounds"])],
+        [("sum", "FP32", ["requests", 1]), ("twice", "FP32", ["elements"])],
+        nodes,
+    )
+    (folder / "model.onnx").write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["KIND_GPU", "KIND_CPU"])
+@pytest.mark.parametrize("backend", ["pytorch", "onnxruntime"])
+def test_requests_of_unequal_lengths_run_together(tmp_path: Path, backend: str, kind: str) -> None:
+    folder = write(tmp_path, backend, [], [], RAGGED)
+    config = tmp_path / "m" / "config.pbtxt"
+    config.write_text(config.read_text().replace("KIND_GPU count: 2", f"{kind} count: 1"))
+    if backend == "pytorch":
+        programs.script(programs.Segments(), folder / "model.pt")
+    else:
+        onnx_segments(folder)
+    source = np.random.default_rng(5)
+    given = [source.integers(1, 9, (1, source.integers(0, 50))).astype(np.float32) for _ in range(200)]
+    with argosy.Server(tmp_path, devices="host") as server:
+        for x, answer in zip(given, ask_all(server, [{"x": x} for x in given]), strict=True):
+            assert answer["sum"].tolist() == [[float(x.sum())]]
+            np.testing.assert_array_equal(answer["twice"], 2 * x)
+        (statistics,) = server.engine.statistics("m")
+        assert statistics["execution_count"] < 200
+
+
+@pytest.mark.parametrize(("backend", "artifact"), [("pytorch", "model.pt"), ("onnxruntime", "model.onnx")])
+def test_cuda_graphs_of_a_ragged_model_are_refused(tmp_path: Path, backend: str, artifact: str) -> None:
+    graphs = "optimization { cuda { graphs: true } }\n"
+    if backend == "onnxruntime":
+        graphs = """optimization { execution_accelerators { gpu_execution_accelerator {
+            name: "cuda" parameters { key: "enable_cuda_graph" value: "1" } } } }\n"""
+    folder = write(tmp_path, backend, [], [], RAGGED + graphs)
+    if backend == "pytorch":
+        programs.script(programs.Segments(), folder / artifact)
+    else:
+        onnx_segments(folder)
+    with pytest.raises(
+        ArgosyError, match="ragged batches are not padded and have a size of their own each time; remove"
+    ):
+        argosy.Server(tmp_path, devices="host").start()

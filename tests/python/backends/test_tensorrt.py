@@ -84,6 +84,16 @@ def test_a_model_is_built_for_one_row_up_to_the_largest_batch() -> None:
     assert max_rows([built, rows(1, 2, 3)]) == 8
 
 
+def test_a_flat_input_has_no_rows_to_be_built_for() -> None:
+    dims = {"x": (-1, 3), "ids": (-1,), "ends": (-1,), "shapes": (-1, 2)}
+    text = {"min": "ids:1,ends:2,shapes:1x2", "opt": "ids:64,ends:5,shapes:4x2", "max": "ids:512,ends:9,shapes:8x2"}
+    given_shapes = {key: parse_shapes(one, key) for key, one in text.items()}
+    built = to_build(dims, 8, given_shapes, ["ids", "ends", "shapes"])
+    assert [str(built[name]) for name in dims] == ["[1, 3]..[8, 3]", "[1]..[512]", "[2]..[9]", "[1, 2]..[8, 2]"]
+    with pytest.raises(InvalidArgument, match=r"input 'ids' has dynamic dimensions \[-1\] .* e.g. 'ids:64'"):
+        to_build(dims, 8, {}, ["ids", "ends", "shapes"])
+
+
 def test_other_dynamic_dimensions_need_bounds_from_the_configuration() -> None:
     with pytest.raises(
         InvalidArgument, match=r"input 'ids' has dynamic dimensions \[-1, -1\] besides the batch; bound"
@@ -189,7 +199,7 @@ class Builds:
             def __init__(self, flavour: Any, logger: Any, artifact: Path) -> None:
                 self.artifact = artifact
 
-            def build(self, settings: Any, rows: int, timings: bytes) -> tuple[bytes, bytes]:
+            def build(self, settings: Any, rows: int, timings: bytes, *, flat: Any) -> tuple[bytes, bytes]:
                 builds.timings.append(timings)
                 return b"engine of " + self.artifact.read_bytes(), timings + b"t"
 
@@ -345,7 +355,8 @@ def test_a_machine_without_a_gpu_says_so_in_cudas_words() -> None:
 
 def instance(runtime: simulated.Runtime, profiles: list[Profile]) -> tuple[TensorRtInstance, simulated.Context]:
     engine = simulated.Engine(runtime)
-    tensors = {"inputs": [{"name": "x", "dtype": "FP32"}], "outputs": [{"name": "y", "dtype": "FP32"}]}
+    x, y = ({"name": name, "dtype": "FP32", "dims": [4], "reshape": None} for name in "xy")
+    tensors = {"inputs": [x], "outputs": [y]}
     spec = {"name": "double", "max_batch_size": 8, **tensors}
     slot = {"name": "double_0", "device": 3}
     made = TensorRtInstance(simulated.TENSORRT, runtime, engine, profiles, spec, slot, ())

@@ -96,6 +96,8 @@ def test_the_lowered_specification_is_plain_and_complete(tmp_path):
                 "labels": ["cat", "dog"],
             }
         ],
+        "batch_inputs": [],
+        "batch_outputs": [],
         "decoupled": False,
         "batching": {
             "preferred_rows": [8],
@@ -168,16 +170,6 @@ def test_files_that_are_missing_or_outside_are_refused_by_field(text, where, tmp
     [
         ("sequence_batching { }", "sequence_batching", "sequence batching is not served yet"),
         ("response_cache { enable: true }", "response_cache.enable", "the response cache is not served yet"),
-        (
-            "input { name: 'x' data_type: TYPE_FP32 dims: -1 allow_ragged_batch: true }",
-            "input[0].allow_ragged_batch",
-            "ragged batching (allow_ragged_batch) is not served yet",
-        ),
-        (
-            "input { name: 'x' data_type: TYPE_FP32 dims: -1 } batch_input { data_type: TYPE_FP32 source_input: 'x' }",
-            "batch_input",
-            "batch_input (ragged batching) is not served yet",
-        ),
         ("runtime: 'model.py'", "runtime", "choosing a backend library (runtime) is not served"),
         ("instance_group { passive: true }", "instance_group[0].passive", "passive instances are not served yet"),
         (

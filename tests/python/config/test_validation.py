@@ -145,6 +145,22 @@ CASES = {
         f"{BODY}\nbatch_input {{ data_type: TYPE_INT32 source_input: 'q' }}",
         "c:2:37: unknown source input name 'q'",
     ),
+    "batch input without a target": (
+        f"{BODY}\nbatch_input {{ data_type: TYPE_INT32 source_input: 'x' }}",
+        "c:2:1: batch input must specify 'target_name'",
+    ),
+    "batch input that requests bring already": (
+        f"{BODY}\nbatch_input {{ data_type: TYPE_INT32 target_name: 'x' source_input: 'x' }}",
+        "c:2:37: target input name 'x' is taken: the server makes batch inputs, requests bring the others",
+    ),
+    "batch input with a target twice": (
+        f"{BODY}\nbatch_input {{ data_type: TYPE_INT32 target_name: [ 'n', 'n' ] source_input: 'x' }}",
+        "c:2:57: target input name 'n' is taken: the server makes batch inputs, requests bring the others",
+    ),
+    "batch output without a target": (
+        f"{BODY}\nbatch_output {{ source_input: 'x' }}",
+        "c:2:1: batch output must specify 'target_name'",
+    ),
     "batch output with an unknown target": (
         f"{BODY}\nbatch_output {{ target_name: 'q' source_input: 'x' }}",
         "c:2:16: unknown target output name 'q'",

@@ -17,7 +17,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from argosy.backends.graph_sizes import graph_rows
+from argosy.backends.graph_sizes import check_not_ragged, graph_rows
 from argosy.backends.onnxruntime.device import DeviceInstance
 from argosy.backends.onnxruntime.graphs import BoundSizes
 from argosy.backends.onnxruntime.instance import HostInstance
@@ -43,6 +43,7 @@ class OnnxRuntimeBackend:
     """The backend `onnxruntime`."""
 
     known_options = _DEFAULTS
+    takes_ragged_batches = True
 
     def __init__(self) -> None:
         ort.disable_telemetry_events()
@@ -103,6 +104,7 @@ class _Model:
         memory: Memory = HostMemory() if placement.on_host else CudaMemory(placement)
         sizes = None
         if providers.graphs:
+            check_not_ragged(self._spec, "enable_cuda_graph")
             memory.prepare()
             sizes = BoundSizes(session, self._spec, memory, graph_rows(self._spec["max_batch_size"]), self._parameters)
         elif self._parameters.get(CUDA_GRAPHS):

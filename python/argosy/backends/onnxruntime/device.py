@@ -20,6 +20,7 @@ from argosy.backends.onnxruntime.graphs import BoundSizes
 from argosy.backends.onnxruntime.memory import Memory
 from argosy.backends.onnxruntime.session import outputs_of, run_options
 from argosy.backends.onnxruntime.types import element_type
+from argosy.config import model_inputs
 from argosy.errors import Internal
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class DeviceInstance:
         self._session, self._name, self._memory, self._sizes = session, name, memory, sizes
         self._run_options = run_options(parameters, waits=memory.waits, graph=None if sizes is None else -1)
         self._batches, self._max_rows = spec["max_batch_size"] > 0, spec["max_batch_size"]
-        self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
+        self._inputs = [(tensor.name, tensor.dtype) for tensor in model_inputs(spec)]
         self._outputs = outputs_of(session, spec)
         # Kept from batch to batch, and filled anew each time; with which inputs and outputs.
         self._binding = session.io_binding()

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from argosy.backends.contract import Batch
 from argosy.backends.onnxruntime.session import outputs_of
 from argosy.backends.onnxruntime.types import ONNX_NUMBER, element_type
+from argosy.config import model_inputs
 from argosy.errors import Internal, InvalidArgument
 
 
@@ -33,7 +34,7 @@ class HostInstance:
         self._session, self._run_options, self._name = session, run_options, name
         self._batches = spec["max_batch_size"] > 0
         self._max_rows = spec["max_batch_size"]
-        self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
+        self._inputs = [(tensor.name, tensor.dtype) for tensor in model_inputs(spec)]
         self._outputs = outputs_of(session, spec)
         # Kept from batch to batch, and filled anew each time; with which inputs and outputs.
         self._binding = session.io_binding()

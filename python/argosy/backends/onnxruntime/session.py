@@ -15,7 +15,7 @@ import onnxruntime as ort
 from argosy.backends.onnxruntime.option_values import switch
 from argosy.backends.onnxruntime.providers import CPU
 from argosy.backends.onnxruntime.types import PROTOCOL
-from argosy.config import ArtifactSignature, TensorSignature
+from argosy.config import ArtifactSignature, TensorSignature, is_ragged
 from argosy.config.lower import GRAPH_LEVEL
 from argosy.errors import InvalidArgument, Unsupported
 
@@ -105,11 +105,11 @@ def signature_of(session: ort.InferenceSession, where: str) -> ArtifactSignature
 
 
 def outputs_of(session: ort.InferenceSession, spec: Mapping[str, Any]) -> list[Output]:
-    """Those of the configuration, in its order."""
+    """Those of the configuration, in its order. Of a ragged batch no shape is known before the run."""
     known = {output.name: output for output in session.get_outputs()}
-    batches = spec["max_batch_size"] > 0
+    batches, ragged = spec["max_batch_size"] > 0, is_ragged(spec)
     return [
-        (tensor["name"], tensor["dtype"], _fixed_dims(known[tensor["name"]], batches=batches))
+        (tensor["name"], tensor["dtype"], None if ragged else _fixed_dims(known[tensor["name"]], batches=batches))
         for tensor in spec["outputs"]
     ]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from argosy.backends.graph_sizes import graph_specs
+from argosy.backends.graph_sizes import check_not_ragged, graph_specs
 from argosy.backends.placement import placement_of
 from argosy.backends.tensorrt.cache import BuildIdentity, CacheDirectory, digest_of
 from argosy.backends.tensorrt.cuda import checked, cuda_runtime, gpu_name
@@ -21,7 +21,7 @@ from argosy.backends.tensorrt.engine import OnnxSource, make_logger, profiles_of
 from argosy.backends.tensorrt.flavour import Flavour, find_flavour
 from argosy.backends.tensorrt.instance import TensorRtInstance
 from argosy.backends.tensorrt.settings import BuildSettings, settings_from
-from argosy.config import ArtifactSignature, mismatch
+from argosy.config import ArtifactSignature, mismatch, model_inputs
 from argosy.config.lower import CUDA_GRAPHS
 from argosy.errors import InvalidArgument, Unsupported
 
@@ -32,6 +32,7 @@ class TensorRtBackend:
     """`tensorrt`. The package is looked for when the first model needs it, so its options count."""
 
     known_options = ("package", "trt_engine_cache_path")
+    takes_ragged_batches = True
 
     def __init__(self) -> None:
         self._wanted, self._cache = "", ""
@@ -60,7 +61,8 @@ class TensorRtBackend:
                 'serve the ONNX file with backend: "onnxruntime" there'
             )
         settings = settings_from({"trt_engine_cache_path": self._cache, **spec["parameters"]})
-        graph_specs(spec["name"], spec["max_batch_size"], spec["parameters"])  # a bad one fails before a build
+        if graph_specs(spec["name"], spec["max_batch_size"], spec["parameters"]):  # a bad one fails before a build
+            check_not_ragged(spec, CUDA_GRAPHS)
         model = _Model(self, spec, settings, artifact)
         engine = model.engine_on(int(slot["device"]))
         problem = mismatch(spec, signature_of(self._tools()[0].module, engine, str(artifact)))
@@ -68,8 +70,10 @@ class TensorRtBackend:
             raise InvalidArgument(problem)
         return model
 
-    def engine(self, artifact: Path, settings: BuildSettings, rows: int, device: int) -> Any:
-        """Reads or builds, for one GPU."""
+    def engine(
+        self, artifact: Path, settings: BuildSettings, rows: int, device: int, flat: Collection[str] = ()
+    ) -> Any:
+        """Reads or builds, for one GPU. `flat`: inputs whose first dimension is not the batch."""
         flavour, logger = self._tools()
         runtime = cuda_runtime()
         gpu = gpu_name(runtime, device)
@@ -95,7 +99,7 @@ class TensorRtBackend:
                 _log.info("engine of '%s' comes from the cache: %s", artifact, identity.engine_name())
                 return engine
         timings = cache.read(identity.timing_name()) or b""
-        plan, timings = OnnxSource(flavour, logger, artifact).build(settings, rows, timings)
+        plan, timings = OnnxSource(flavour, logger, artifact).build(settings, rows, timings, flat=flat)
         try:
             cache.write(identity.engine_name(), plan)
             if timings:
@@ -155,8 +159,9 @@ class _Model:
     def engine_on(self, device: int) -> Any:
         with self._lock:
             if device not in self._engines:
+                flat = [tensor.name for tensor in model_inputs(self._spec) if tensor.flat]
                 self._engines[device] = self._backend.engine(
-                    self._artifact, self._settings, self._spec["max_batch_size"], device
+                    self._artifact, self._settings, self._spec["max_batch_size"], device, flat
                 )
             return self._engines[device]
 

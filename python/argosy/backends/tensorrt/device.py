@@ -21,6 +21,7 @@ from argosy.backends.tensorrt.cuda import KeptBuffer, checked
 from argosy.backends.tensorrt.engine import make_context, names, select_profile
 from argosy.backends.tensorrt.graphs import EngineGraphs, Shapes
 from argosy.backends.tensorrt.profiles import Profile, choose
+from argosy.config import model_inputs
 from argosy.errors import Internal
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class DeviceInstance:
         self._runtime, self._profiles, self._allowed = runtime, profiles, allowed
         self._placement = placement
         self._model, self._name, self._max_rows = spec["name"], slot["name"], spec["max_batch_size"]
-        self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
+        self._inputs = [(tensor.name, tensor.dtype) for tensor in model_inputs(spec)]
         self._outputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["outputs"]]
         self._every_output = names(trt, engine, inputs=False)
         checked(runtime, "cudaSetDevice", runtime.cudaSetDevice(placement.ordinal))

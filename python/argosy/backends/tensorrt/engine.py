@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,11 @@ class OnnxSource:
             ),
         )
 
-    def build(self, settings: BuildSettings, rows: int, timings: bytes, capability: str = "") -> tuple[bytes, bytes]:
-        """The engine and the timings as bytes. `capability` names another GPU than this machine's (RTX only).
+    def build(
+        self, settings: BuildSettings, rows: int, timings: bytes, capability: str = "", *, flat: Collection[str] = ()
+    ) -> tuple[bytes, bytes]:
+        """The engine and the timings as bytes. `capability` names another GPU than this machine's (RTX only);
+        `flat`: inputs whose first dimension is not the batch.
 
         Raises InvalidArgument with TensorRT's reason, or naming the setting that this version has not.
         """
@@ -93,7 +97,7 @@ class OnnxSource:
         if capability:
             config.num_compute_capabilities = 1
             config.set_compute_capability(trt.ComputeCapability.__members__[capability], 0)
-        self._add_profile(config, settings, rows)
+        self._add_profile(config, settings, rows, flat)
         # TensorRT for RTX measures nothing while it builds, and warns when asked to keep it.
         cache = None if self._flavour.name == "tensorrt_rtx" else config.create_timing_cache(timings)
         if cache is not None:
@@ -119,10 +123,10 @@ class OnnxSource:
             )
         config.set_flag(flag)
 
-    def _add_profile(self, config: Any, settings: BuildSettings, rows: int) -> None:
+    def _add_profile(self, config: Any, settings: BuildSettings, rows: int, flat: Collection[str]) -> None:
         dims = {tensor.name: tensor.dims for tensor in self.signature().inputs}
         profile = self._builder.create_optimization_profile()
-        for name, wanted in to_build(dims, rows, settings.shapes).items():
+        for name, wanted in to_build(dims, rows, settings.shapes, flat).items():
             profile.set_shape(name, wanted.minimum, wanted.optimum, wanted.maximum)
         if config.add_optimization_profile(profile) < 0:
             raise InvalidArgument(f"'{self._artifact}': TensorRT refuses the profile: {self._logger.last_error}")

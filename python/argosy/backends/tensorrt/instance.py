@@ -18,6 +18,7 @@ from argosy.backends.placement import ELEMENT_BYTES
 from argosy.backends.tensorrt.cuda import DeviceBuffer, Stream, checked
 from argosy.backends.tensorrt.engine import make_context, names, select_profile
 from argosy.backends.tensorrt.profiles import Profile, Shape, choose
+from argosy.config import model_inputs
 from argosy.errors import Internal
 
 
@@ -38,7 +39,7 @@ class TensorRtInstance:
         self._profiles, self._allowed = profiles, allowed
         self._model, self._name, self._max_rows = spec["name"], slot["name"], spec["max_batch_size"]
         self._device = int(slot["device"])
-        self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["inputs"]]
+        self._inputs = [(tensor.name, tensor.dtype) for tensor in model_inputs(spec)]
         self._outputs = [(tensor["name"], tensor["dtype"]) for tensor in spec["outputs"]]
         checked(runtime, "cudaSetDevice", runtime.cudaSetDevice(self._device))
         self._stream = Stream(runtime)

@@ -6,7 +6,7 @@ Pure decisions: which profile a batch runs on, which profile a model is built wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -66,11 +66,17 @@ def choose(profiles: Sequence[Profile], shapes: Mapping[str, Shape], allowed: Se
     )
 
 
-def to_build(dims: Mapping[str, Shape], max_rows: int, explicit: Mapping[str, Mapping[str, Shape]]) -> Profile:
+def to_build(
+    dims: Mapping[str, Shape],
+    max_rows: int,
+    explicit: Mapping[str, Mapping[str, Shape]],
+    flat: Collection[str] = (),
+) -> Profile:
     """The profile of an ONNX model: rows from 1 to `max_rows`, other dimensions as they are or as `explicit` says.
 
-    `dims`: complete, -1 where dynamic. `explicit`: "min", "opt", "max" -> input -> shape. Raises InvalidArgument
-    naming an input whose dynamic dimensions nobody has bounded.
+    `dims`: complete, -1 where dynamic. `explicit`: "min", "opt", "max" -> input -> shape. `flat`: inputs whose first
+    dimension is not the batch: ragged ones, and batch inputs. Raises InvalidArgument naming an input whose dynamic
+    dimensions nobody has bounded.
     """
     made: dict[str, Range] = {}
     for name, shape in dims.items():
@@ -81,16 +87,18 @@ def to_build(dims: Mapping[str, Shape], max_rows: int, explicit: Mapping[str, Ma
             continue
         if any(given):
             raise InvalidArgument(f"input '{name}': a profile needs all of min, opt and max shapes")
-        rest = shape[1:] if max_rows else shape
+        batched = max_rows > 0 and name not in flat
+        rest = shape[1:] if batched else shape
         if -1 in rest:
+            example = "x".join(str(dim if dim > 0 else 64) for dim in shape) if name in flat else "1x3x224x224"
             raise InvalidArgument(
                 f"input '{name}' has dynamic dimensions {list(shape)} besides the batch; bound them with "
                 f"the parameters trt_profile_min_shapes, trt_profile_opt_shapes and trt_profile_max_shapes, e.g. "
-                f"'{name}:1x3x224x224'"
+                f"'{name}:{example}'"
             )
-        leading = (max_rows,) if max_rows else ()
+        leading = (max_rows,) if batched else ()
         top = (*leading, *rest)
-        made[name] = Range(minimum=(1, *rest) if max_rows else top, optimum=top, maximum=top)
+        made[name] = Range(minimum=(1, *rest) if batched else top, optimum=top, maximum=top)
     return made
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from argosy.backends.graph_sizes import graph_specs
+from argosy.backends.graph_sizes import check_not_ragged, graph_specs
 from argosy.backends.placement import Placement, placement_of
 from argosy.backends.torch.device import DeviceInstance, external_stream, takes_device_memory
 from argosy.backends.torch.exported import ExportedProgram
@@ -28,6 +28,7 @@ from argosy.backends.torch.scripted import ScriptedProgram
 from argosy.backends.torch.settings import ProcessSettings, Settings, settings_from
 from argosy.backends.torch.values import accept_read_only_memory
 from argosy.config import ArtifactSignature, NoSignature, mismatch
+from argosy.config.lower import CUDA_GRAPHS
 from argosy.errors import InvalidArgument, Unsupported
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class TorchBackend:
     """`pytorch`; `torch` is another name for it."""
 
     known_options = _DEFAULTS
+    takes_ragged_batches = True
 
     def __init__(self) -> None:
         accept_read_only_memory()
@@ -60,6 +62,8 @@ class TorchBackend:
         defaults = {key: self._options[key] for key in _DEFAULTS if key in self._options}
         settings = settings_from({**defaults, **spec["parameters"]})
         self._process.apply(spec["name"], settings.process_wide)
+        if settings.cuda_graphs and slot["kind"] == "gpu":
+            check_not_ragged(spec, CUDA_GRAPHS)
         device = device_of(spec["name"], slot, loading=True)
         program = _open(artifact, device, int(slot["instances"]))
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argosy.backends.torch.program import Argument, Program
+from argosy.config import ModelInput, model_inputs
 from argosy.config.tensor_names import assign
 from argosy.errors import Internal, InvalidArgument
 
@@ -79,8 +80,11 @@ def plan_for(spec: Mapping[str, Any], program: Program) -> Plan:
     for role in ("input", "output"):
         if not spec[f"{role}s"]:
             raise InvalidArgument(f"model '{model}': the configuration has no {role}s; the program's are not known")
+    own_inputs = model_inputs(spec)
     inputs = (
-        _dictionary(spec, program.dictionary_written) if program.arguments is None else _inputs(spec, program.arguments)
+        _dictionary(own_inputs, program.dictionary_written)
+        if program.arguments is None
+        else _inputs(model, own_inputs, program.arguments, batched=rows > 0)
     )
     names = [tensor["name"] for tensor in spec["outputs"]]
     own = program.result_names
@@ -95,13 +99,13 @@ def plan_for(spec: Mapping[str, Any], program: Program) -> Plan:
                 f"model '{model}', tensor '{tensor['name']}': strings are one List[str] in PyTorch, so dims must be "
                 f"[ {1 if rows else -1} ], got {list(_dims(tensor))}"
             )
-    fixed = [None if place.input < 0 else _dims(spec["inputs"][place.input]) for place in inputs]
+    fixed = [None if place.input < 0 else _fixed(own_inputs[place.input], batched=rows > 0) for place in inputs]
     return Plan(
         model=model,
         max_rows=rows,
         inputs=tuple(inputs),
         outputs=outputs,
-        fixed_dims=tuple(None if dims is None or any(dim < 0 for dim in dims) else dims for dims in fixed),
+        fixed_dims=tuple(fixed),
     )
 
 
@@ -109,16 +113,21 @@ def _dims(tensor: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(tensor["dims"] if tensor["reshape"] is None else tensor["reshape"])
 
 
-def _dictionary(spec: Mapping[str, Any], written: bool) -> list[InputPlace]:
+def _fixed(tensor: ModelInput, *, batched: bool) -> tuple[int, ...] | None:
+    dims = tensor.dims[1:] if batched else tensor.dims
+    return None if tensor.flat or any(dim < 0 for dim in dims) else dims
+
+
+def _dictionary(tensors: Sequence[ModelInput], written: bool) -> list[InputPlace]:
     return [
-        InputPlace(name=tensor["name"], dtype=tensor["dtype"], input=at, written=written)
-        for at, tensor in enumerate(spec["inputs"])
+        InputPlace(name=tensor.name, dtype=tensor.dtype, input=at, written=written) for at, tensor in enumerate(tensors)
     ]
 
 
-def _inputs(spec: Mapping[str, Any], arguments: Sequence[Argument]) -> list[InputPlace]:
-    model, tensors = spec["name"], spec["inputs"]
-    names = [tensor["name"] for tensor in tensors]
+def _inputs(
+    model: str, tensors: Sequence[ModelInput], arguments: Sequence[Argument], *, batched: bool
+) -> list[InputPlace]:
+    names = [tensor.name for tensor in tensors]
     own = [argument.name for argument in arguments]
     found = assign(names, own, role="input", model=model, count=len(arguments))
     filled = {position: at for at, position in enumerate(found)}
@@ -129,11 +138,11 @@ def _inputs(spec: Mapping[str, Any], arguments: Sequence[Argument]) -> list[Inpu
             called = f"argument '{argument.name}'" if argument.name else f"argument {position}"
             raise InvalidArgument(f"model '{model}': forward() needs {called}, and no input of the configuration is it")
         if at >= 0:
-            _check_kind(model, tensors[at], argument, bool(spec["max_batch_size"]))
+            _check_kind(model, tensors[at], argument, batched=batched)
         places.append(
             InputPlace(
                 name=names[at] if at >= 0 else argument.name,
-                dtype=tensors[at]["dtype"] if at >= 0 else "",
+                dtype=tensors[at].dtype if at >= 0 else "",
                 input=at,
                 kind=argument.kind,
                 written=argument.written,
@@ -142,20 +151,20 @@ def _inputs(spec: Mapping[str, Any], arguments: Sequence[Argument]) -> list[Inpu
     return places
 
 
-def _check_kind(model: str, tensor: Mapping[str, Any], argument: Argument, batched: bool) -> None:
-    subject = f"model '{model}', input '{tensor['name']}'"
-    if tensor["optional"] and not argument.optional:
+def _check_kind(model: str, tensor: ModelInput, argument: Argument, *, batched: bool) -> None:
+    subject = f"model '{model}', input '{tensor.name}'"
+    if tensor.optional and not argument.optional:
         raise InvalidArgument(f"{subject} is optional, but forward() needs '{argument.name or 'it'}'")
-    if (tensor["dtype"] == "BYTES") != (argument.kind == "texts"):
+    if (tensor.dtype == "BYTES") != (argument.kind == "texts"):
         takes = "List[str]" if argument.kind == "texts" else "a tensor" if argument.kind == "tensor" else argument.kind
-        raise InvalidArgument(f"{subject}: forward() takes {takes}, the configuration says {tensor['dtype']}")
+        raise InvalidArgument(f"{subject}: forward() takes {takes}, the configuration says {tensor.dtype}")
     if argument.kind in ("int", "float", "bool"):
         if batched:
             raise InvalidArgument(
                 f"{subject}: forward() takes one {argument.kind} for the whole call, so rows of different requests "
                 "cannot run together; set max_batch_size: 0"
             )
-        if _dims(tensor) not in ((1,), ()):
+        if tensor.dims not in ((1,), ()):
             raise InvalidArgument(f"{subject}: forward() takes one {argument.kind}, so dims must be [ 1 ]")
 
 
