@@ -7,7 +7,7 @@ second an internal error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from argosy.errors import InvalidArgument
 from argosy.models.signature import Argument, Form, Signature
 from argosy.models.tensors import tensor_value
 from argosy.worker.host import Array, TensorValue
+
+_UNRUN = (Coroutine, Generator)
 
 
 def keyword_arguments(signature: Signature, inputs: Sequence[TensorValue]) -> dict[str, Any]:
@@ -108,22 +110,35 @@ def _values(signature: Signature, returned: Any) -> Sequence[Any]:
 
 
 def _tensor(name: str, form: Form, value: Any) -> TensorValue:
-    try:
-        if form.kind == "value":
-            value = [value]
-        tensor = tensor_value(name, value, form.dtype)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"output: {error}") from None
+    tensor = _converted(name, form, [value] if form.kind == "value" else value)
     if form.fixed:
         _check_dims(name, form, tensor.shape, form.dims)
     return tensor
 
 
-def _rows(name: str, form: Form, value: Any) -> TensorValue:
+def _converted(name: str, form: Form, value: Any) -> TensorValue:
+    if form.kind == "array":
+        if value is None or isinstance(value, _UNRUN):
+            raise InvalidArgument(f"output '{name}': expected an array, got {type(value).__name__}")
+    elif isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+        raise InvalidArgument(
+            f"output '{name}': expected a list of {form.element.__name__}, got {type(value).__name__}"
+        )
+    elif form.dtype == "BYTES":
+        # As text, everything would be something: None a "None".
+        odd = next((item for item in value if not isinstance(item, (str, bytes, bytearray, memoryview))), value)
+        if odd is not value:
+            raise InvalidArgument(f"output '{name}': expected {form.element.__name__}, got {type(odd).__name__}")
     try:
-        tensor = tensor_value(name, value, form.dtype)
+        return tensor_value(name, value, form.dtype)
     except InvalidArgument as error:
         raise InvalidArgument(f"output: {error}") from None
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"output '{name}': text without a UTF-8 form: {error}") from None
+
+
+def _rows(name: str, form: Form, value: Any) -> TensorValue:
+    tensor = _converted(name, form, value)
     if form.kind == "list":
         data = tensor.data.reshape(-1, 1)
         return TensorValue(name, tensor.dtype, data.shape, data)

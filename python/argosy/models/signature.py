@@ -72,10 +72,15 @@ def read_signature(predict: Callable[..., Any], *, batched: bool) -> Signature:
             f"the annotations of predict cannot be read: {error} (Python {sys.version_info.major}."
             f"{sys.version_info.minor})"
         ) from None
-    parameters = list(inspect.signature(predict).parameters.values())[1:]
+    parameters = list(inspect.signature(predict).parameters.values())
+    if not parameters or parameters[0].name in hints or inspect.ismethod(predict):
+        raise InvalidArgument("predict: expected a plain method, whose first argument is self")
+    parameters = parameters[1:]
     if "return" not in hints:
         raise InvalidArgument(f"predict has no return annotation; {_EXPECTED}, or an Iterator of one for a stream")
     returned, streams = _unstreamed(hints["return"])
+    if not streams and (inspect.isgeneratorfunction(predict) or inspect.isasyncgenfunction(predict)):
+        raise InvalidArgument("predict has a yield, so it is a stream: expected -> Iterator[...] of what it yields")
     if streams and batched:
         raise InvalidArgument("predict streams, so max_batch_size must be 0: rows of one batch end at different times")
     shape, results = _results(returned, batched)

@@ -332,3 +332,46 @@ def test_the_model_is_the_most_derived_class_of_the_file(bench: Any) -> None:
     assert bench.open(source).auto_complete({})["input"][0]["name"] == "x"
     with pytest.raises(InvalidArgument, match="found Child, Other"):
         bench.open(source + "class Other(M):\n    pass\n")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "returned", "said"),
+    [
+        ("str", "None", "output 'output': expected str, got NoneType"),
+        ("str", "5", "output 'output': expected str, got int"),
+        ("bytes", "None", "output 'output': expected bytes, got NoneType"),
+        ("list[str]", "['a', None]", "output 'output': expected str, got NoneType"),
+        ("list[str]", "'abc'", "output 'output': expected a list of str, got str"),
+        ("list[int]", "None", "output 'output': expected a list of int, got NoneType"),
+        ("NDArray[np.float32]", "None", "output 'output': expected an array, got NoneType"),
+        ("NDArray[np.float32]", "asyncio.sleep(0)", "output 'output': expected an array, got coroutine"),
+        ("str", "'\\ud800'", "output 'output': text without a UTF-8 form"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:coroutine 'sleep' was never awaited")
+def test_a_result_of_another_kind_is_named_and_never_made_up(
+    bench: Any, annotation: str, returned: str, said: str
+) -> None:
+    runner = bench.start(model(f"def predict(self) -> {annotation}:\n    return {returned}"))
+    request = bench.request()
+    runner.execute([request])
+    failure = bench.host.failure(request.handle)
+    assert failure.code == "internal"
+    assert failure.message.startswith(f"model 'm': {said}")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def predict(x: int) -> int:\n    return x", "whose first argument is self"),
+        ("def predict() -> int:\n    return 1", "whose first argument is self"),
+        ("@staticmethod\ndef predict(x: int) -> int:\n    return x", "whose first argument is self"),
+        ("@classmethod\ndef predict(cls, x: int) -> int:\n    return x", "whose first argument is self"),
+        ("def predict(self, x: int) -> int:\n    yield x", r"has a yield, so it is a stream: expected -> Iterator"),
+        ("async def predict(self, x: int) -> int:\n    yield x", r"has a yield, so it is a stream"),
+        ("async def setup(self): pass\ndef predict(self, x: int) -> int:\n    return x", "setup is 'async def'"),
+    ],
+)
+def test_a_method_that_cannot_work_is_refused_at_the_load(bench: Any, body: str, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        bench.start(model(body))

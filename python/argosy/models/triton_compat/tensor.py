@@ -37,7 +37,10 @@ class Tensor:
         except InvalidArgument:
             self._dtype = ""
         if not self._dtype:
-            raise TritonModelException("NumPy dtype is not supported.")
+            raise TritonModelException(
+                f"NumPy dtype is not supported. Tensor '{name}': got {array.dtype}, expected numbers, bool, or bytes "
+                "in an array of objects"
+            )
         self._name = name
         self._array = plain(array)
 
