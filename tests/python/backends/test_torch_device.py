@@ -66,6 +66,19 @@ class PartOf(torch.nn.Module):
         return x[:, 1:3]
 
 
+class Remembers(torch.nn.Module):
+    """Adds what it was given the last time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = torch.zeros(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x + self.last
+        self.last = x
+        return y
+
+
 class WrongType(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.double()
@@ -121,6 +134,14 @@ def test_state_that_later_batches_change_is_not_what_an_earlier_one_answers(tmp_
     batches = [DeviceBatch(np.zeros((2, 1), np.float32)).run(instance.enqueue) for _ in range(3)]
     assert [batch.collect()["y"][0, 0] for batch in batches] == [2, 4, 6]
     assert DeviceBatch(np.zeros((2, 1), np.float32)).run(other.enqueue).collect()["y"][0, 0] == 2
+
+
+def test_an_input_that_a_program_keeps_is_not_the_next_batchs_memory(tmp_path: Path) -> None:
+    made = model(Remembers(), tmp_path, [tensor("x", 3)], [tensor("y", 3)]).make_instance(slot())
+    given = [numbers(2, 3, seed=seed) for seed in range(3)]
+    got = [DeviceBatch(x).run(made.enqueue).collect()["y"] for x in given]  # whose memory is poisoned then
+    for x, last, y in zip(given, [np.float32(0), *given], got, strict=False):
+        np.testing.assert_array_equal(y, x + last)
 
 
 def test_a_program_that_writes_to_its_input_leaves_the_batchs_memory(tmp_path: Path) -> None:

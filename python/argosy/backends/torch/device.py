@@ -87,8 +87,9 @@ class DeviceInstance(Worker):
         if memory is None:
             return None
         tensor = device_tensor(memory[0], memory[1], place.dtype, self._device)
-        # A client may have put its input there, and others may read it too.
-        return tensor.clone() if place.written else tensor
+        # A client may have put its input there, and others may read it too; and it is the next batch's soon, which
+        # a program that keeps what it was given does not know.
+        return tensor.clone() if place.written or self._program.stateful else tensor
 
     def _copy_out(self, batch: DeviceBatch, results: list[torch.Tensor]) -> None:
         wanted = [
