@@ -47,5 +47,22 @@ TEST(Identity, RefusesOutputsItCannotGive) {
                                           "'soon'"));
 }
 
+TEST(Identity, ReturnsARaggedInputOnlyWhereItsOwnShapeCutsIt) {
+  auto ragged = two_in_two_out();
+  ragged.max_batch_rows = 8;
+  ragged.inputs[0].ragged = true;
+  EXPECT_EQ(
+      load(ragged),
+      invalid_argument("backend 'identity': model 'm': input 'INPUT0' is ragged, so output 'OUTPUT0' needs "
+                       "batch_output { target_name: \"OUTPUT0\" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "
+                       "\"INPUT0\" }"));
+  ragged.outputs[0].shaped_like = 1;
+  EXPECT_FALSE(load(ragged).ok());
+  ragged.outputs[0].shaped_like = 0;
+  EXPECT_EQ(load(ragged), Status());
+  ragged.batch_inputs = {{.name = "counts"}};
+  EXPECT_EQ(load(ragged), unsupported("backend 'identity': model 'm': nothing reads batch input 'counts'; remove it"));
+}
+
 }  // namespace
 }  // namespace argosy::backend

@@ -75,6 +75,16 @@ TEST(Rows, RowsWithoutElementsHaveNoBytes) {
   EXPECT_EQ(part_offsets(whole, rows), (std::vector<std::size_t>{0, 0, 0}));
 }
 
+TEST(Rows, PartsMayBeCountedInElementsWhateverTheShape) {
+  const std::vector<std::size_t> counts{3, 0, 1};
+  const Tensor dense{"x", DType::fp32, {2, 2}, Bytes::take(std::string(16, 'x'))};
+  EXPECT_EQ(element_offsets(dense, counts), (std::vector<std::size_t>{0, 12, 12, 16}));
+  std::string bytes;
+  for (const char* value : {"a", "", "long one", "b"}) append_element(bytes, value);
+  const Tensor strings{"s", DType::bytes, {2, 2}, Bytes::take(bytes)};
+  EXPECT_EQ(element_offsets(strings, counts), (std::vector<std::size_t>{0, 21, 21, 26}));
+}
+
 // Splitting and joining again gives the same bytes, for any type and any cut.
 TEST(RowsProperty, JoinUndoesSplit) {
   for (unsigned seed = 0; seed < 2'000; ++seed) {

@@ -87,6 +87,62 @@ def test_a_failed_run_and_a_batch_over_the_limit_are_told() -> None:
         DeviceBatch(np.zeros((2, 5), np.float32)).run(made.enqueue)
 
 
+class RaggedContext(simulated.Context):
+    """Takes x [elements] and bounds [parts + 1]."""
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes = {**getattr(self, "shapes", {}), name: tuple(shape)}
+        return name != "x" or super().set_input_shape(name, shape)
+
+
+class RaggedEngine(simulated.Engine):
+    num_io_tensors = 3
+
+    def create_execution_context(self) -> simulated.Context:
+        self.contexts.append(RaggedContext(self.runtime, tells=True))
+        return self.contexts[-1]
+
+    def get_tensor_name(self, at: int) -> str:
+        return ("x", "bounds", "y")[at]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return "output" if name == "y" else "input"
+
+
+def test_a_ragged_batch_is_bound_with_its_batch_inputs() -> None:
+    runtime = simulated.Runtime()
+    engine = RaggedEngine(runtime)
+    spec = {
+        "name": "double",
+        "max_batch_size": 8,
+        "inputs": [{**tensor("x", -1), "ragged": True}],
+        "outputs": [tensor("y", -1)],
+        "batch_inputs": [
+            {"name": "bounds", "dtype": "INT32", "kind": "accumulated_element_count_with_zero", "source": "x"}
+        ],
+        "batch_outputs": [{"name": "y", "source": "x"}],
+    }
+    profile = {
+        "x": Range(minimum=(1,), optimum=(64,), maximum=(512,)),
+        "bounds": Range(minimum=(2,), optimum=(9,), maximum=(9,)),
+    }
+    slot = {"name": "double_0", "kind": "gpu", "device": 3, "stream": 41}
+    made = DeviceInstance(simulated.TENSORRT, runtime, engine, [profile], spec, slot, (), PLACEMENT)
+    x = np.arange(12, dtype=np.float32)
+    batch = DeviceBatch(x, np.array([0, 7, 12], np.int32), stream=41)
+    batch.rows = 2
+    batch.run(made.enqueue)
+    assert engine.context.shapes == {"x": (12,), "bounds": (3,)}
+    assert set(engine.context.addresses) == {"x", "bounds", "y"}
+    runtime.cudaStreamSynchronize(41)
+    np.testing.assert_array_equal(batch.collect()["y"], 2 * x)
+    wide = DeviceBatch(np.zeros(600, np.float32), np.array([0, 600], np.int32), stream=41)
+    wide.rows = 1
+    with pytest.raises(InvalidArgument, match=r"input 'x': shape \[600\] is outside the engine's profiles"):
+        wide.run(made.enqueue)
+    made.close()
+
+
 def test_whether_shapes_are_known_before_a_run_is_asked_of_the_engine() -> None:
     for tells in (True, False):
         engine = simulated.Engine(simulated.Runtime(), tells=tells)
