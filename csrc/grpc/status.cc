@@ -12,6 +12,13 @@ int hex_value(char c) {
   return -1;
 }
 
+bool is_plain(char c) { return c >= 0x20 && c <= 0x7e && c != '%'; }
+
+std::size_t encoded_size(char c) { return is_plain(c) ? 1 : 3; }
+
+// Of a UTF-8 character that began before.
+bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
 }  // namespace
 
 Code code_of(StatusCode code) {
@@ -42,7 +49,7 @@ std::string percent_encode(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte <= 0x7e && c != '%') {
+    if (is_plain(c)) {
       out += c;
     } else {
       out += '%';
@@ -51,6 +58,28 @@ std::string percent_encode(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string message_value(std::string_view text) {
+  constexpr std::size_t kHalf = kLongestMessage / 2;
+  constexpr std::size_t kAround = 64;  // for the words in the middle
+  // Three bytes for one at most, so what is far too long need not be encoded to know it.
+  if (text.size() <= kLongestMessage) {
+    if (std::string whole = percent_encode(text); whole.size() <= kLongestMessage) return whole;
+  }
+  std::size_t head = 0, tail = 0;
+  for (std::size_t used = 0; head < text.size(); ++head) {
+    used += encoded_size(text[head]);
+    if (used > kHalf - kAround) break;
+  }
+  for (std::size_t used = 0; tail < text.size() - head; ++tail) {
+    used += encoded_size(text[text.size() - 1 - tail]);
+    if (used > kHalf - kAround) break;
+  }
+  while (head > 0 && is_continuation(text[head])) --head;
+  while (tail > 0 && is_continuation(text[text.size() - tail])) --tail;
+  return percent_encode(text.substr(0, head)) + " ... " + std::to_string(text.size() - head - tail) +
+         " bytes more ... " + percent_encode(text.substr(text.size() - tail));
 }
 
 std::string percent_decode(std::string_view text) {

@@ -35,4 +35,9 @@ std::string_view to_digits(Code code);  // "0".."14"; a literal
 std::string percent_encode(std::string_view text);
 std::string percent_decode(std::string_view text);
 
+// The value of grpc-message: encoded, and without its middle when it is long. Clients take 8 KB of headers and fail
+// the call in words of their own, or not at all, where there is more.
+constexpr std::size_t kLongestMessage = 6u << 10;
+std::string message_value(std::string_view text);
+
 }  // namespace argosy::grpc

@@ -173,6 +173,14 @@ void bind_engine(py::module_& m) {
            py::arg("options"), py::arg("done"),
            "Starts one request; done(responses, error) is called on another thread.")
       .def(
+          "end_workers",
+          [](Runtime& self, double seconds) {
+            py::gil_scoped_release release;
+            self.end_workers(std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(seconds)));
+          },
+          py::arg("seconds"),
+          "Model processes that are busy after `seconds`, loading included, are ended; none is started again.")
+      .def(
           "stop",
           [](Runtime& self, double seconds) {
             py::gil_scoped_release release;

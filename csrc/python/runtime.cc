@@ -39,11 +39,14 @@ Runtime::~Runtime() {
   stop(Nanos(0));
 }
 
-bool Runtime::stop(Nanos patience) {
-  // A model that hangs would hold the engine's threads; one that is idle gets its moment
-  // to finalize also when there is no patience.
+void Runtime::end_workers(Nanos patience) {
+  // One that is idle gets its moment to finalize also when there is no patience.
   constexpr Nanos kFinalize = std::chrono::seconds(2);
   worker::stops_of(*worker_models).stop_at(clock.now() + std::max(patience, kFinalize));
+}
+
+bool Runtime::stop(Nanos patience) {
+  end_workers(patience);  // a model that hangs would hold the engine's threads
   const bool finished = engine.stop(clock.now() + patience);
   log_bridge.close();
   python.stop();

@@ -30,6 +30,8 @@ struct Runtime {
   explicit Runtime(engine::EngineOptions options);
   ~Runtime();
 
+  // Model processes that are still busy then, loading included, are ended, and none is started again.
+  void end_workers(Nanos patience);
   bool stop(Nanos patience);
   std::string metrics_text() const;
   // Where network bytes land: pinned memory where there are devices that read it.

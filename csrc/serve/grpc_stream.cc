@@ -290,7 +290,7 @@ void GrpcStream::end(grpc::Code code, std::string_view message) {
   waiting_.clear();
   for (const Bytes& data : std::exchange(held_, {})) connection_->session().consume(id_, data.size());
   for (const auto& inference : running_) inference->cancellation.cancel();
-  const std::string encoded = grpc::percent_encode(message);
+  const std::string encoded = grpc::message_value(message);
   const std::array<http2::Header, 4> all{
       kOk, kContentType, {"grpc-status", grpc::to_digits(code), true}, {"grpc-message", encoded}};
   const std::size_t count = encoded.empty() ? 3 : 4;

@@ -2,6 +2,7 @@
 // this was built for. It holds nothing of the server, and links nothing but the C library.
 
 #include <Python.h>
+#include <signal.h>
 
 #include "python/worker_end/codec.h"
 #include "python/worker_end/object.h"
@@ -16,6 +17,18 @@ PyCFunction fast(Function* function) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
+// Our process group is this process and what its model started.
+void end_group(int) { kill(0, SIGKILL); }
+
+PyObject* end_group_on(PyObject*, PyObject* number) {
+  const long signal = PyLong_AsLong(number);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  struct sigaction action {};
+  action.sa_handler = end_group;
+  if (sigaction(static_cast<int>(signal), &action, nullptr) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  Py_RETURN_NONE;
+}
+
 }  // namespace
 
 PyMODINIT_FUNC PyInit__worker() {
@@ -24,6 +37,8 @@ PyMODINIT_FUNC PyInit__worker() {
       {"read_requests", fast(argosy::python::codec_read_requests), METH_FASTCALL, "As argosy.worker.wire's."},
       {"read_response", fast(argosy::python::codec_read_response), METH_FASTCALL, "As argosy.worker.wire's."},
       {"put_tensors", fast(argosy::python::codec_put_tensors), METH_FASTCALL, "As argosy.worker.wire's."},
+      {"end_group_on", end_group_on, METH_O,
+       "From now on this signal kills the process group, whatever the interpreter does at the moment."},
       {nullptr, nullptr, 0, nullptr}};
   static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "argosy._worker", nullptr, -1, functions};
   Object module(PyModule_Create(&definition));

@@ -24,6 +24,7 @@ from contextlib import suppress
 from argosy.errors import ArgosyError
 from argosy.worker.channel import Channel
 from argosy.worker.host import Failure, ModelPlace
+from argosy.worker.native import native
 from argosy.worker.process_host import ProcessHost
 from argosy.worker.rings import check_machine, push_waiting
 from argosy.worker.wire import read_requests
@@ -167,7 +168,12 @@ def _settings(channel: Channel) -> dict[str, str]:
 
 def _die_with(server: int) -> None:
     libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # With the server go the processes that the model started; without native code, this one at least.
+    end_group_on = getattr(native, "end_group_on", None)
+    last_word = signal.SIGKILL if end_group_on is None else signal.SIGRTMAX
+    if end_group_on is not None:
+        end_group_on(last_word)
+    libc.prctl(_PR_SET_PDEATHSIG, last_word, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"argosy-model", 0, 0, 0)
     if os.getppid() != server:  # it ended before the line above
         os._exit(1)

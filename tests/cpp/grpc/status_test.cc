@@ -33,6 +33,32 @@ TEST(GrpcStatus, WhatIsNoEncodingIsKeptAsItIs) {
   EXPECT_EQ(percent_decode("%zz%41"), "%zzA");
 }
 
+TEST(GrpcStatus, AMessageOfUsualLengthIsWhole) {
+  const std::string text = "ValueError: 100% \n" + std::string(5000, 'x');
+  EXPECT_EQ(percent_decode(message_value(text)), text);
+}
+
+TEST(GrpcStatus, ALongMessageKeepsItsBeginningAndItsEndAndFitsIntoTheHeaders) {
+  for (const std::string& unit :
+       {std::string("x"), std::string("\n"), std::string("\xc3\xa4"), std::string("\xf0\x9f\x98\x80")}) {
+    std::string text = "begin ";
+    for (int i = 0; i < 100'000; ++i) text += unit;
+    text += " end";
+    const std::string value = message_value(text);
+    EXPECT_LE(value.size(), kLongestMessage);
+    EXPECT_GT(value.size(), kLongestMessage * 8 / 10);
+    const std::string read = percent_decode(value);
+    EXPECT_TRUE(read.starts_with("begin " + unit));
+    EXPECT_TRUE(read.ends_with(unit + " end"));
+    const std::size_t mark = read.find(" ... ");
+    ASSERT_NE(mark, std::string::npos);
+    EXPECT_EQ((mark - 6) % unit.size(), 0u) << "a character was cut";
+    const std::size_t after = read.find(" bytes more ... ") + 16;
+    EXPECT_EQ((read.size() - 4 - after) % unit.size(), 0u) << "a character was cut";
+    EXPECT_EQ(std::stoul(read.substr(mark + 5)), text.size() - mark - (read.size() - after));
+  }
+}
+
 TEST(GrpcStatusProperty, DecodingUndoesEncoding) {
   std::mt19937 random(1);
   for (int i = 0; i < 500; ++i) {
