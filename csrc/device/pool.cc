@@ -16,11 +16,13 @@ bool done(const EventPtr& fence) {
 
 bool ready(const Block& block) { return std::all_of(block.fences.begin(), block.fences.end(), done); }
 
+// For each, also where one fails: the others may stand for work under way.
 Status wait_all(const Block& block) {
+  Status first;
   for (const EventPtr& fence : block.fences) {
-    if (auto status = fence->wait(); !status.ok()) return status;
+    if (Status status = fence->wait(); first.ok()) first = std::move(status);
   }
-  return {};
+  return first;
 }
 
 // The type tells pinned memory from other memory behind a shared_ptr<const void>.

@@ -45,6 +45,25 @@ TEST(Pool, GivesABlockBackToTheDeviceOnlyWhenItDies) {
   EXPECT_TRUE(rig.device->violations().empty());
 }
 
+struct FailingEvent final : Event {
+  Result<bool> done() const override { return internal_error("the device is tired"); }
+  Status wait() const override { return internal_error("the device is tired"); }
+};
+
+TEST(Pool, WaitsForEachFenceOfABlockThatDiesWithIt) {
+  PoolRig rig(kPage);
+  {
+    auto lease = *rig.pinned->take(kPage);
+    std::byte* const there = *rig.device->allocate(MemoryKind::device, kPage);
+    ASSERT_TRUE(rig.stream->copy(there, lease.data(), kPage, Direction::to_device).ok());
+    lease.fence(std::make_shared<FailingEvent>());
+    lease.fence(rig.recorded(*rig.stream));
+  }
+  rig.pinned.reset();
+  rig.stream.reset();  // what it still holds happens now at the latest
+  EXPECT_EQ(rig.device->violations(), std::vector<std::string>{});
+}
+
 TEST(Pool, SaysWhatIsExhaustedAndByHowMuch) {
   PoolRig rig(2 * kPage);
   auto held = rig.pinned->take(2 * kPage);
