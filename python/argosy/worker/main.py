@@ -12,6 +12,7 @@ import atexit
 import ctypes
 import faulthandler
 import gc
+import json
 import os
 import signal
 import struct
@@ -58,7 +59,7 @@ def _serve(server: int) -> None:
     channel = Channel()
     settings = _settings(channel)
     decoupled = settings["decoupled"] == "1"
-    host = ProcessHost(channel, settings["model_name"], decoupled)
+    host = ProcessHost(channel, settings["model_name"], decoupled, _alone(settings["model_config"]))
     os.register_at_fork(after_in_child=host.forked)
     try:
         runner = _start(host, settings)
@@ -147,6 +148,13 @@ def _start(host: ProcessHost, settings: dict[str, str]):  # type: ignore[no-unty
         }
     )
     return runner
+
+
+def _alone(config: str) -> bool:
+    whole = json.loads(config) if config else {}
+    policy = whole.get("version_policy") or {"latest": {}}
+    versions = int((policy.get("latest") or {}).get("num_versions", 1)) if "latest" in policy else 0
+    return versions == 1 and sum(int(group.get("count", 1)) for group in whole.get("instance_group", ({},))) == 1
 
 
 def _settings(channel: Channel) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Callable
 import numpy as np
 import numpy.typing as npt
 
-from argosy.errors import InvalidArgument
+from argosy.errors import InvalidArgument, Unsupported
 from argosy.worker.channel import Channel
 from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
 from argosy.worker.process_metrics import ProcessMetrics
@@ -63,9 +63,12 @@ def _left_us(parents: Sequence[_Known], timeout_us: int) -> int:
 class ProcessHost(Speaker, ProcessMetrics):
     """See argosy.worker.host.Host."""
 
-    def __init__(self, channel: Channel, name: str, decoupled: bool) -> None:
+    def __init__(self, channel: Channel, name: str, decoupled: bool, alone: bool = False) -> None:
+        """`alone`: one instance of one version is all there is of the model."""
         super().__init__(channel)
         self._name = name
+        self._alone = alone
+        self._executing = 0  # the thread that does
         self._decoupled = decoupled
         self._initializing = True
         self._batch: dict[int, bytearray | None] = {}  # handle -> answer, while execute() runs
@@ -76,6 +79,7 @@ class ProcessHost(Speaker, ProcessMetrics):
     def begin(self, received: Sequence[Received]) -> None:
         """A batch is about to be executed."""
         known = {request.handle: _Known(deadline, request.id, request.traceparent) for request, deadline in received}
+        self._executing = threading.get_ident()
         with self._lock:
             self._known.update(known)
             if not self._decoupled:
@@ -83,6 +87,7 @@ class ProcessHost(Speaker, ProcessMetrics):
 
     def end(self, received: Sequence[Received]) -> bytearray:
         """The batch was executed: the message with its answers."""
+        self._executing = 0
         with self._lock:
             answers, self._batch = self._batch, {}
         message = bytearray(b"R\0\0\0")
@@ -194,6 +199,8 @@ class ProcessHost(Speaker, ProcessMetrics):
 
     def infer(self, call: InferCall) -> InferResponse:
         self._check_here()
+        if call.model == self._name:
+            self._check_not_for_itself(call)
         done = threading.Lock()
         done.acquire()
         answers: list[InferResponse] = []
@@ -217,6 +224,14 @@ class ProcessHost(Speaker, ProcessMetrics):
             text = f"model '{call.model}' sent {len(answers)} responses, expected one; call it as decoupled"
             return InferResponse(failure=Failure("unsupported", text))
         return answers[0] if answers else InferResponse()
+
+    def _check_not_for_itself(self, call: InferCall) -> None:
+        # Nobody else could execute it, and this thread would never come to it.
+        if self._alone and self._executing == threading.get_ident():
+            raise Unsupported(
+                f"model '{self._name}' calls itself and waits, and has one instance, which is busy with the call: it "
+                "would wait for ever; give it more instances, or call from a thread after execute has returned"
+            )
 
     def infer_async(self, call: InferCall, on_response: OnResponse) -> int:
         self._check_here()
