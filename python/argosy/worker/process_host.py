@@ -271,6 +271,8 @@ class ProcessHost(Speaker, ProcessMetrics):
 
     def is_model_ready(self, name: str, version: str) -> bool:
         raw = name.encode()
+        if version and not version.isdecimal():
+            raise InvalidArgument(f"is_model_ready: expected a version's number, got '{version}'")
         number = int(version) if version else -1
 
         def message(identity: bytes) -> bytearray:

@@ -227,3 +227,11 @@ def test_models_are_not_loaded_while_this_one_comes_or_goes(bound_host: Any, pha
     ambient.bound().phase = phase
     with pytest.raises(pb_utils.TritonModelException, match=rf"load_model: expected .* in {phase}"):
         pb_utils.load_model("x")
+
+
+def test_a_models_own_request_is_nobodys_to_cancel_and_its_outputs_are_a_list() -> None:
+    own = pb_utils.InferenceRequest(model_name="m", inputs=[], requested_output_names=["Y"])
+    with pytest.raises(pb_utils.TritonModelException, match="is_cancelled: expected a request that the server sent"):
+        own.is_cancelled()
+    with pytest.raises(TypeError, match="expected a list of names, got the text 'OUTPUT'"):
+        pb_utils.InferenceRequest(model_name="m", inputs=[], requested_output_names="OUTPUT")

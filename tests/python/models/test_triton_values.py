@@ -226,3 +226,25 @@ def test_what_the_configuration_leaves_open_is_filled() -> None:
     config = pb_utils.ModelConfig(json.dumps({"name": "m", "input": [{"name": "A", "data_type": "TYPE_INVALID"}]}))
     config.add_input({"name": "A", "data_type": "TYPE_FP32", "dims": [2], "optional": True})
     assert config.as_dict()["input"] == [{"name": "A", "data_type": "TYPE_FP32", "dims": [2], "optional": True}]
+
+
+@pytest.mark.parametrize("name", [None, 5, b"x"])
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    for make in (pb_utils.Tensor, pb_utils.Tensor.from_dlpack):
+        with pytest.raises(TypeError, match="expected its name to be str"):
+            make(name, np.zeros(1, np.float32))
+
+
+def test_a_name_of_a_texts_own_kind_is_a_name() -> None:
+    assert pb_utils.Tensor(np.str_("x"), np.zeros(1, np.float32)).name() == "x"
+
+
+def test_a_type_without_a_tensor_is_told_with_its_tensor() -> None:
+    with pytest.raises(pb_utils.TritonModelException, match=r"not supported\. Tensor 'z': got complex128"):
+        pb_utils.Tensor("z", np.zeros(1, np.complex128))
+
+
+def test_an_element_without_a_utf8_form_is_told_with_its_tensor() -> None:
+    tensor = pb_utils.Tensor("words", np.array(["\ud800"], dtype=object))
+    with pytest.raises(pb_utils.TritonModelException, match="Tensor 'words': an element has no UTF-8 form"):
+        tensor.value()

@@ -79,6 +79,10 @@ class InferenceRequest:
                 if given is None:
                     raise TritonModelException(f"Input tensor for {_whose(request_id, model_name)}")
                 raise TypeError(f"inputs: expected Tensor objects, got {type(given)}")
+        if isinstance(requested_output_names, str):
+            raise TypeError(
+                f"requested_output_names: expected a list of names, got the text '{requested_output_names}'"
+            )
         if not all(requested_output_names):
             raise TritonModelException(f"Requested output name for {_whose(request_id, model_name)}")
         self._request: InferRequest | None = None
@@ -157,7 +161,8 @@ class InferenceRequest:
         return self._sender
 
     def is_cancelled(self) -> bool:
-        return self._binding.host.is_cancelled(self._incoming("is_cancelled").handle)
+        handle = self._incoming("is_cancelled").handle
+        return self._binding.host.is_cancelled(handle)
 
     def set_release_flags(self, flags: int) -> None:
         """TRITONSERVER_REQUEST_RELEASE_ALL, or _RESCHEDULE to have the request come again."""

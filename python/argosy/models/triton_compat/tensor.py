@@ -28,8 +28,8 @@ class Tensor:
     __slots__ = ("_array", "_dtype", "_name")
 
     def __init__(self, name: str, numpy_array: npt.ArrayLike) -> None:
-        if name == "":
-            raise TritonModelException("Tensor name cannot be an empty string.")
+        if type(name) is not str or not name:
+            _check_name(name)
         array = np.asarray(numpy_array)
         try:
             # numpy's own text type is refused as it always was: it drops trailing zeros.
@@ -89,8 +89,8 @@ class Tensor:
     @staticmethod
     def from_dlpack(name: str, tensor: Any) -> Tensor:
         """A tensor over the memory of a capsule or of an object with `__dlpack__`; it must be C-contiguous."""
-        if name == "":
-            raise TritonModelException("Tensor name cannot be an empty string.")
+        if type(name) is not str or not name:
+            _check_name(name)
         array, dtype = dlpack.take(tensor)
         return Tensor.of(TensorValue(name, dtype, array.shape, array))
 
@@ -103,3 +103,10 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"Tensor('{self._name}', {self._dtype}, {self.shape()})"
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"Tensor: expected its name to be str, got {type(name)}")
+    if not name:
+        raise TritonModelException("Tensor name cannot be an empty string.")
