@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ def batch_input(kind: str, name: str, dtype: str = "TYPE_INT32") -> str:
 
 RAGGED = 'input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] allow_ragged_batch: true }\n'
 ROW = 'output {{ name: "{}" data_type: {} dims: [ 1 ] }}\n'
+WARM_UP = """model_warmup { name: "two of five" batch_size: 2
+  inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 5 ] random_data: true } } }
+"""
 LIKE_X = """output { name: "share" data_type: TYPE_FP32 dims: [ -1 ] }
 batch_output { target_name: "share" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "x" }
 """
@@ -118,9 +121,8 @@ def seen() -> onnx.ModelProto:
 def fill(root: Path) -> None:
     head = 'backend: "onnxruntime"\nmax_batch_size: 8\n' + RAGGED
     bounds = batch_input("BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO", "bounds")
-    add_model(
-        root, "sums", head + bounds + ROW.format("sum", "TYPE_FP32") + LIKE_X + TOGETHER, onnx_model=segment_sums()
-    )
+    sums = head + bounds + ROW.format("sum", "TYPE_FP32") + LIKE_X + WARM_UP + TOGETHER
+    add_model(root, "sums", sums, onnx_model=segment_sums())
     text = head + "".join(batch_input(kind, name, dtype) for name, (kind, dtype) in DESCRIBED.items())
     for output in seen().graph.output:
         kinds = {TensorProto.INT32: "TYPE_INT32", TensorProto.INT64: "TYPE_INT64", TensorProto.FLOAT: "TYPE_FP32"}
@@ -146,15 +148,17 @@ def ask(server: Server, model: str, values: np.ndarray) -> dict[str, Any]:
     return {output["name"]: output for output in answer.json["outputs"]}
 
 
-def ask_together(server: Server, model: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    """Eight requests of eight lengths; the preferred size keeps them until all are there."""
+def ask_together(
+    server: Server, model: str, shapes: Sequence[tuple[int, int]] = tuple((1, length) for length in LENGTHS)
+) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    """Requests with eight rows in all; the preferred size keeps them until all are there."""
     source = np.random.default_rng(11)
-    given = [source.integers(1, 9, (1, length)).astype(np.float32) for length in LENGTHS]
+    given = [source.integers(1, 9, shape).astype(np.float32) for shape in shapes]
     before = server.stats(model)
     with ThreadPoolExecutor(len(given)) as pool:
         answers = list(pool.map(lambda values: ask(server, model, values), given))
     after = server.stats(model)
-    assert after["inference_count"] - before["inference_count"] == len(given)
+    assert after["inference_count"] - before["inference_count"] == sum(len(values) for values in given)
     assert after["execution_count"] - before["execution_count"] == 1
     return given, answers
 
@@ -188,6 +192,12 @@ def test_a_model_is_told_about_its_batch_in_every_documented_way(server: Server)
 
 def test_the_identity_of_a_ragged_input_is_cut_where_it_was_joined(server: Server) -> None:
     given, answers = ask_together(server, "echo")
+    for values, answer in zip(given, answers, strict=True):
+        assert answer["y"]["shape"] == list(values.shape) and answer["y"]["data"] == values.ravel().tolist()
+
+
+def test_requests_may_have_several_rows(server: Server) -> None:
+    given, answers = ask_together(server, "echo", ((3, 4), (1, 9), (2, 0), (2, 5)))
     for values, answer in zip(given, answers, strict=True):
         assert answer["y"]["shape"] == list(values.shape) and answer["y"]["data"] == values.ravel().tolist()
 
