@@ -33,6 +33,7 @@ from argosy.repository.layout import ModelDirectory
 from argosy.repository.loader import LoadFailed
 from argosy.repository.versions import Selection, select
 from argosy.worker.auto_complete import completed, worth_asking
+from argosy.worker.children import Children
 from argosy.worker.environment import interpreter_of
 from argosy.worker.host import ModelPlace
 
@@ -53,13 +54,15 @@ class ResolvedModel:
 class Resolver:
     """The rules of this server for turning directories into specifications.
 
-    `inspectors`: backend name -> how its artifacts are looked into.
+    `inspectors`: backend name -> how its artifacts are looked into. `children`: ends the wait for those that
+    are asked in a process of their own.
     """
 
     capabilities: Capabilities = field(default_factory=Capabilities)
     inspectors: Mapping[str, Inspector] = field(default_factory=dict)
     auto_complete: bool = True
     default_max_batch_rows: int = 4
+    children: Children = field(default_factory=Children)
 
     def resolve(self, model: ModelDirectory, config_json: str | None = None) -> ResolvedModel:
         """Reads, completes, checks and lowers. `config_json` replaces the file.
@@ -140,7 +143,7 @@ class Resolver:
         try:
             # The one that will run the model: it has its libraries.
             python = interpreter_of(model.name, Path(model.path), directory, parameters)
-            found = completed(place, to_json(message), python)
+            found = completed(place, to_json(message), python, self.children)
         except ArgosyError as error:
             raise LoadFailed(model.name, {version: error}) from None
         message.CopyFrom(parse_json(json.dumps(found)))

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from argosy.errors import ArgosyError, Internal, Unsupported, error_of
+from argosy.errors import ArgosyError, Internal, Unavailable, Unsupported, error_of
+from argosy.worker.children import Children
 from argosy.worker.host import ModelPlace
 
 _START = (
@@ -41,34 +42,44 @@ def worth_asking(model_file: Path, *, complete: bool) -> bool:
     return not complete or b"auto_complete_config" in source or b"TritonPythonModel" not in source
 
 
-def completed(place: ModelPlace, config: Mapping[str, Any], python: str = "") -> dict[str, Any]:
+def completed(
+    place: ModelPlace, config: Mapping[str, Any], python: str = "", children: Children | None = None
+) -> dict[str, Any]:
     """The configuration with what the model itself knows.
 
-    `python`: the interpreter, "" for this one. Raises ArgosyError with the model's reason, Internal when
-    the process ends otherwise.
+    `python`: the interpreter, "" for this one. `children`: who may end the wait. Raises ArgosyError with the
+    model's reason, Internal when the process ends otherwise, Unavailable when the wait was ended.
     """
+    children = children or Children()
     question = json.dumps({"place": {**place._asdict(), "config": ""}, "config": config})
     package = str(Path(__file__).resolve().parent.parent)
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [python or sys.executable, "-c", _START, package],
-            input=question.encode(),
-            capture_output=True,
-            timeout=_LIMIT_SECS,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
+        with process, children.awaited(process):
+            try:
+                out, errors = process.communicate(question.encode(), _LIMIT_SECS)
+            except BaseException:
+                process.kill()
+                raise
     except subprocess.TimeoutExpired:
         raise Internal(f"auto-complete of model '{place.name}' did not end within {_LIMIT_SECS:g} s") from None
     except OSError as error:
         raise Internal(f"auto-complete of model '{place.name}': cannot start '{python}': {error}") from None
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(out)
     except ValueError:
-        words = done.stderr.decode(errors="replace")[-4000:]
+        if children.ended:
+            raise Unavailable(f"auto-complete of model '{place.name}' was given up: the server stops") from None
+        words = errors.decode(errors="replace")[-4000:]
         raise Internal(
-            f"auto-complete of model '{place.name}': its process ended with code {done.returncode}:\n{words}"
+            f"auto-complete of model '{place.name}': its process ended with code {process.returncode}:\n{words}"
         ) from None
-    for line in done.stderr.decode(errors="replace").splitlines():
+    for line in errors.decode(errors="replace").splitlines():
         _log.info("model '%s', auto-complete: %s", place.name, line)
     if "failure" in answer:
         raise error_of(answer["failure"]["code"], answer["failure"]["message"])

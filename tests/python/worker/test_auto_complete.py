@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
-from argosy.errors import ArgosyError
+from argosy.errors import ArgosyError, Unavailable
 from argosy.worker.auto_complete import completed
+from argosy.worker.children import Children
 from argosy.worker.host import ModelPlace
+from serving.waiting import until
 
 SOURCE = """
 import numpy as np
@@ -26,11 +29,11 @@ class TritonPythonModel:
 """
 
 
-def ask(directory: Path, body: str) -> dict[str, object]:
+def ask(directory: Path, body: str, children: Children | None = None) -> dict[str, object]:
     file = directory / "model.py"
     file.write_text(SOURCE.replace("{body}", body))
     place = ModelPlace(str(file), str(directory), str(directory), "shy", 1, "")
-    return completed(place, {"name": "shy"})
+    return completed(place, {"name": "shy"}, children=children)
 
 
 def test_what_the_model_prints_and_logs_meanwhile_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,3 +63,24 @@ def test_whole_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
 def test_a_tensor_that_no_configuration_can_have_is_named(tmp_path: Path, tensor: str, said: str) -> None:
     with pytest.raises(ArgosyError, match=said):
         ask(tmp_path, f"config.add_input({tensor})")
+
+
+def test_a_model_that_does_not_answer_is_given_up_when_the_server_stops(tmp_path: Path) -> None:
+    children = Children()
+    began = tmp_path / "began"
+    failures: list[ArgosyError] = []
+
+    def wait() -> None:
+        with pytest.raises(Unavailable, match="given up: the server stops") as raised:
+            ask(tmp_path, f"open({str(began)!r}, 'w').close(); __import__('time').sleep(3600)", children)
+        failures.append(raised.value)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(began.exists)
+    children.end()
+    waiting.join(30)
+    assert failures
+    # One that is begun after the end ends as well.
+    with pytest.raises(Unavailable, match="given up: the server stops"):
+        ask(tmp_path, "__import__('time').sleep(3600)", children)
