@@ -215,6 +215,25 @@ TEST_F(DeviceFailuresTest, AnIdleInstanceGivesTheMemoryOfAFailedBatchBack) {
   EXPECT_EQ(used(), 0u);
 }
 
+TEST_F(DeviceFailuresTest, AServerStopsThoughTheDeviceNeverSaysWhatIsOver) {
+  open_gpus({});
+  world->settings.depth = 4;
+  world->refuse = [this](const backend::Batch&) {
+    simulated->set_fail_one_in(1, "record");  // work is taken, and nobody learns what becomes of it
+    return Status();
+  };
+  load(gpu_spec());
+  for (std::size_t i = 0; i < 8; ++i) send(i);
+  outcomes->wait_for(8);
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(outcomes->all[i].status.code(), StatusCode::internal) << i;
+  EXPECT_EQ(world->computed, 0u);
+  EXPECT_GT(open.devices[0].memory->statistics().used_bytes, 0u) << "it may still be written to";
+  engine.reset();
+  EXPECT_EQ(open.devices[0].memory->statistics().used_bytes, 0u);
+  EXPECT_EQ(open.batches->statistics().used_bytes, 0u);
+  EXPECT_EQ(simulated->violations(), std::vector<std::string>{});
+}
+
 // Z is held; A is three requests of which the first is bad; B, C and D stand behind them.
 struct FailedBatchWithoutRoom : DeviceFailuresTest {
   void run(std::size_t row_of_a, std::size_t row_of_b, std::uint32_t own_one_in) {
