@@ -35,7 +35,7 @@ struct Rig {
     if (!in_pinned) return Bytes::copy_of(bytes);
     auto lease = pinned->take_at_once(bytes.size());
     if (!lease.ok()) return Bytes::copy_of(bytes);
-    std::memcpy(lease->data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(lease->data(), bytes.data(), bytes.size());
     return (*std::move(lease)).share(bytes.size());
   }
 
