@@ -12,12 +12,13 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from argosy.errors import ArgosyError, Internal, Unavailable, Unsupported, error_of
-from argosy.worker.children import Children
+from argosy.worker.children import Children, end_session
 from argosy.worker.host import ModelPlace
 
 _START = (
@@ -31,6 +32,7 @@ _START = (
 )
 _log = logging.getLogger(__name__)
 _LIMIT_SECS = 120.0
+_LOOK_SECS = 0.5
 
 
 def worth_asking(model_file: Path, *, complete: bool) -> bool:
@@ -59,13 +61,10 @@ def completed(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         with process, children.awaited(process):
-            try:
-                out, errors = process.communicate(question.encode(), _LIMIT_SECS)
-            except BaseException:
-                process.kill()
-                raise
+            out, errors = _words(process, question.encode())
     except subprocess.TimeoutExpired:
         raise Internal(f"auto-complete of model '{place.name}' did not end within {_LIMIT_SECS:g} s") from None
     except OSError as error:
@@ -85,6 +84,25 @@ def completed(
         raise error_of(answer["failure"]["code"], answer["failure"]["message"])
     found: dict[str, Any] = answer["config"]
     return found
+
+
+def _words(process: subprocess.Popen[bytes], question: bytes) -> tuple[bytes, bytes]:
+    # Processes that the model started have its outputs as well, and do not end with it by themselves.
+    until = time.monotonic() + _LIMIT_SECS
+    told: bytes | None = question
+    while True:
+        try:
+            return process.communicate(told, _LOOK_SECS)
+        except subprocess.TimeoutExpired:
+            told = None
+            if process.poll() is not None:
+                end_session(process)
+            elif time.monotonic() > until:
+                end_session(process)
+                raise
+        except BaseException:
+            end_session(process)
+            raise
 
 
 class _NoHost:

@@ -5,10 +5,12 @@ Thread: any.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Children:
@@ -21,11 +23,11 @@ class Children:
 
     @contextmanager
     def awaited(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        """While somebody waits for it."""
+        """While somebody waits for it; it was started as a session of its own."""
         with self._lock:
             self._running.add(process)
             if self.ended:
-                process.kill()
+                end_session(process)
         try:
             yield
         finally:
@@ -36,4 +38,10 @@ class Children:
         """Kills those that are awaited; from a signal handler, too."""
         self.ended = True
         for process in tuple(self._running):
-            process.kill()
+            end_session(process)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kills it and what it started; it was started as a session of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -84,3 +84,11 @@ def test_a_model_that_does_not_answer_is_given_up_when_the_server_stops(tmp_path
     # One that is begun after the end ends as well.
     with pytest.raises(Unavailable, match="given up: the server stops"):
         ask(tmp_path, "__import__('time').sleep(3600)", children)
+
+
+def test_what_the_model_started_meanwhile_is_not_waited_for_and_ends(tmp_path: Path) -> None:
+    noted = tmp_path / "noted"
+    body = f"child = __import__('subprocess').Popen(['sleep', '3600']); open({str(noted)!r}, 'w').write(str(child.pid))"
+    assert ask(tmp_path, body)["name"] == "shy"
+    process = Path("/proc") / noted.read_text() / "stat"
+    until(lambda: not process.exists() or process.read_text().rpartition(")")[2].split()[0] == "Z")
