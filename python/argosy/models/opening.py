@@ -12,6 +12,7 @@ from typing import Any
 from argosy.errors import ArgosyError, Internal, InvalidArgument
 from argosy.models import ambient
 from argosy.models.faults import failure_text, log_text
+from argosy.models.sources import SourceLoader, import_fresh_from
 from argosy.worker.host import Host, ModelPlace, ModelRunner
 
 _TRITON_CLASS = "TritonPythonModel"
@@ -53,12 +54,15 @@ def _imported(host: Host, place: ModelPlace) -> ModuleType:
     if not path.is_file():
         raise InvalidArgument(f"Python model file not found in '{place.model_file}'")
     for directory in (place.directory, place.version_directory, str(path.parent)):
+        if directory:
+            import_fresh_from(directory)
         if directory and directory not in sys.path:
             sys.path.insert(0, directory)
     if _FOR_CHILDREN not in sys.path:  # processes that the model starts are given our path
         sys.path.append(_FOR_CHILDREN)
-    spec = importlib.util.spec_from_file_location(_module_name(place, path), path)
-    if spec is None or spec.loader is None:
+    name = _module_name(place, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise InvalidArgument(f"'{place.model_file}' is not a Python file: expected a name that ends with '.py'")
     module = importlib.util.module_from_spec(spec)
     # Before it runs: pickles and dataclasses of the model look here, by either name.
