@@ -37,6 +37,7 @@ from argosy.options import Endpoint, ServerOptions, granted_cpus
 from argosy.protos import reflection_files
 from argosy.repository import LoadFailed, Repository, RepositoryOptions, Resolver
 from argosy.version import __version__
+from argosy.worker.children import Children
 from argosy.worker.environment import interpreter_of
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Server:
         self._owns_logs = logs is None
         self._lock = threading.Lock()
         self._stopped = False
+        self._children = Children()
         self._poll_stop = threading.Event()
         self._poller: threading.Thread | None = None
         self.failures: dict[str, ArgosyError] = {}
@@ -105,6 +107,7 @@ class Server:
                 inspectors=Inspectors(self.backends.inspector),
                 auto_complete=self.options.auto_complete,
                 default_max_batch_rows=self._default_max_batch_rows(),
+                children=self._children,
             ),
             _Loader(self.engine, self.backends),
         )
@@ -143,6 +146,12 @@ class Server:
             self._poller.start()
         return self
 
+    def stop_loading(self) -> None:
+        """What is still loading in a process of its own gets a moment more, then fails. For a server that is to stop
+        before it has started; stop() does it too. Thread: any, a signal handler as well."""
+        self._children.end()
+        self.engine.end_workers(0.0)
+
     def stop(self, *, drain_secs: float | None = None) -> bool:
         """Refuses new work, finishes what was accepted for up to `drain_secs` (default: exit_timeout_secs),
         then stops. True when everything finished in time. Again is nothing."""
@@ -158,6 +167,9 @@ class Server:
         finished = True
         if self._front is not None:
             finished = self._front.drain(patience)
+        # A model that never finishes loading would be waited for by everything below.
+        self._children.end()
+        self.engine.end_workers(max(0.0, deadline - time.monotonic()))
         self._control.stop()
         self._wishes.stop()
         if self._gpu_metrics is not None:

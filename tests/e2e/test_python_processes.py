@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import argosy
 import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
 from serving import Server, serve
 from serving.http import Answer
 from serving.python_repository import answering, write_model
 from serving.waiting import until
+from tritonclient.utils import InferenceServerException
 
 HEADS = {
     "spawns": "def double(x):\n    return 2 * x\n\n\n",
@@ -61,6 +69,33 @@ def execute(self, requests):
     "panics": """
 def execute(self, requests):
     raise GeneratorExit("an exception that is no Exception")
+""",
+    "keeps_processes": """
+def initialize(self, args):
+    import multiprocessing, subprocess
+
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,), daemon=True)
+    child.start()
+    self.mine = [os.getpid(), child.pid, subprocess.Popen(["sleep", "3600"]).pid]
+
+def execute(self, requests):
+    return [response(self.mine) for _ in requests]
+""",
+    "long_words": """
+def execute(self, requests):
+    error = pb_utils.TritonError("begin " + 100_000 * "\\u00e4" + " end", pb_utils.TritonError.NOT_FOUND)
+    return [pb_utils.InferenceResponse(error=error) for _ in requests]
+""",
+    "calls_itself": """
+def execute(self, requests):
+    return [self.answer(tensor(request)) for request in requests]
+
+def answer(self, x):
+    if x[0] <= 0:
+        return response(x)
+    call = pb_utils.InferenceRequest(
+        model_name="calls_itself", requested_output_names=["Y"], inputs=[pb_utils.Tensor("X", x - 1)])
+    return pb_utils.InferenceResponse(call.exec().output_tensors())
 """,
     "closes_outputs": """
 def initialize(self, args):
@@ -170,6 +205,104 @@ def test_a_model_may_close_its_outputs_and_its_exit_functions_run(root: Path) ->
         until(lambda: "exit function ran" in server.log)
 
 
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_model_started_ends_with_the_server_however_that_ends(root: Path, end: int) -> None:
+    with serve(root, "--model-control-mode=explicit", "--load-model=keeps_processes") as server:
+        processes = [int(process) for process in output(server, "keeps_processes")]
+        assert all(map(alive, processes))
+        server.send_signal(end)
+        server.wait()
+        until(lambda: not any(map(alive, processes)))
+
+
+def test_a_model_that_would_wait_for_itself_is_told_so(server: Server) -> None:
+    answer = ask(server, "calls_itself")
+    assert answer.status == 500
+    assert "model 'calls_itself' calls itself and waits, and has one instance" in answer.json["error"]
+
+
+def test_a_model_with_room_may_call_itself(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "calls_itself", tmp_path / "calls_itself")
+    with (tmp_path / "calls_itself" / "config.pbtxt").open("a") as config:
+        config.write("instance_group { count: 2 kind: KIND_CPU }\n")
+    with argosy.Server(tmp_path) as server:
+        np.testing.assert_array_equal(server.infer("calls_itself", {"X": np.float32([1, 2])})["Y"], [0, 1])
+
+
+def test_a_reason_of_any_length_reaches_a_grpc_client_with_its_code(server: Server) -> None:
+    with grpcclient.InferenceServerClient(server.grpc) as client:
+        x = grpcclient.InferInput("X", [1], "FP32")
+        x.set_data_from_numpy(np.float32([1]))
+        with pytest.raises(InferenceServerException) as raised:
+            client.infer("long_words", [x], client_timeout=30)
+    assert raised.value.status() == "StatusCode.NOT_FOUND"
+    text = raised.value.message()
+    assert text.startswith("begin \u00e4")
+    assert text.endswith("\u00e4 end")
+    assert "bytes more" in text
+    assert ask(server, "long_words").json["error"] == "begin " + 100_000 * "\u00e4" + " end"
+
+
+HANGS = """
+def initialize(self, args):
+    open(os.path.join(args["model_repository"], "began"), "w").close()
+    time.sleep(3600)
+
+def execute(self, requests):
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (HANGS, "was still busy when the server stopped and was killed before the model was initialised"),
+        (
+            "open(os.path.join(os.path.dirname(__file__), '..', 'began'), 'w').close()\ntime.sleep(3600)\n"
+            "def auto_complete_config(config):\n    return config\n" + HANGS,
+            "auto-complete of model 'hangs' was given up: the server stops",
+        ),
+    ],
+    ids=["initialize", "auto-complete"],
+)
+def test_a_model_that_never_finishes_loading_does_not_keep_a_starting_server(
+    tmp_path: Path, source: str, said: str
+) -> None:
+    write_model(tmp_path, "hangs", source)
+    words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "argosy", "serve", str(tmp_path), *words], stderr=subprocess.PIPE, text=True
+    )
+    until((tmp_path / "hangs" / "began").exists)
+    process.terminate()
+    try:
+        _, log = process.communicate(timeout=25)  # the exit timeout is 30
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert said in log
+
+
+def test_a_model_that_never_finishes_loading_does_not_keep_a_running_server(tmp_path: Path) -> None:
+    write_model(tmp_path, "hangs", HANGS)
+    arguments = ["--model-control-mode=explicit", "--exit-timeout-secs=1"]
+    with serve(tmp_path, *arguments) as server, ThreadPoolExecutor() as others:
+        load = others.submit(server.ask, "POST", "/v2/repository/models/hangs/load", {})
+        until((tmp_path / "hangs" / "began").exists)
+        server.send_signal()
+        assert server.wait() == 1
+        with suppress(OSError):  # its connection may be gone, its answer is not late
+            assert "was still busy when the server stopped" in load.result(30).body.decode()
+
+
 @pytest.mark.parametrize("word", ["'no weights'", "4"])
 def test_a_model_that_exits_while_it_loads_fails_the_load_with_its_word(tmp_path: Path, word: str) -> None:
     body = f"""
@@ -198,3 +331,16 @@ def test_what_lies_in_the_servers_directory_is_no_module_of_the_model(
     monkeypatch.chdir(place)
     with argosy.Server(tmp_path / "models") as server:
         np.testing.assert_array_equal(server.infer("plain", {"X": np.float32([1, 2])})["Y"], [1, 2])
+
+
+def test_a_model_that_changed_within_the_second_is_loaded_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    file = write_model(tmp_path, "changes", answering("x + 1")) / "1" / "model.py"
+    source = file.read_text()
+    with argosy.Server(tmp_path, control_mode=argosy.ControlMode.EXPLICIT) as server:
+        for added in range(2, 8):
+            file.write_text(source.replace("x + 1", f"x + {added}"))
+            server.repository.load("changes")
+            np.testing.assert_array_equal(server.infer("changes", {"X": np.float32([0])})["Y"], [added])

@@ -1,7 +1,8 @@
 """`argosy serve`: run until told to stop, and say what is served.
 
 SIGTERM or SIGINT: not ready from that moment, still serving for --drain-delay, then
-what runs is finished for up to --exit-timeout-secs. A second signal exits at once.
+what runs is finished for up to --exit-timeout-secs; what still loads at the start is
+given up. A second signal exits at once.
 Exit code 0 after a complete drain, 1 when something had to be cut off.
 """
 
@@ -33,18 +34,23 @@ def run(arguments: Sequence[str]) -> int:
     for flag in parsed.ignored:
         _log.warning("%s has no effect here and is accepted for compatibility", flag)
     stop = threading.Event()
+    starting: list[Server] = []
 
     def stop_soon(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(1)
         stop.set()
+        for server in starting:
+            server.stop_loading()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_soon)
 
     server = Server(options=parsed.options, logs=logs)
+    starting.append(server)
     try:
         server.start()
+        starting.clear()
     except ArgosyError as error:
         _log.error("creating server: %s", error)
         sys.stderr.write(f"error: creating server: {error}\n")
