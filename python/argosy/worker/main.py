@@ -154,7 +154,10 @@ def _alone(config: str) -> bool:
     whole = json.loads(config) if config else {}
     policy = whole.get("version_policy") or {"latest": {}}
     versions = int((policy.get("latest") or {}).get("num_versions", 1)) if "latest" in policy else 0
-    return versions == 1 and sum(int(group.get("count", 1)) for group in whole.get("instance_group", ({},))) == 1
+    groups = whole.get("instance_group", ({},))
+    if any(group.get("kind") in ("KIND_GPU", "KIND_AUTO") and len(group.get("gpus", ())) != 1 for group in groups):
+        return False  # one on each GPU, however many there are
+    return versions == 1 and sum(int(group.get("count", 1)) for group in groups) == 1
 
 
 def _settings(channel: Channel) -> dict[str, str]:
