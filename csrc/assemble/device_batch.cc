@@ -5,23 +5,12 @@
 
 #include "assemble/batch_inputs.h"
 #include "assemble/gather.h"
+#include "model/ragged.h"
 #include "tensor/rows.h"
 
 namespace argosy::assemble {
 
 using tensor::Tensor;
-
-namespace {
-
-// Whether zeros may stand behind the rows. Tensors about the batch, and what is cut by elements, count what there is.
-bool may_pad(const model::ModelSpec& spec) {
-  return spec.batches() && spec.batch_inputs.empty() &&
-         std::ranges::none_of(spec.inputs, [](const model::TensorSpec& input) { return input.ragged; }) &&
-         std::ranges::none_of(spec.outputs,
-                              [](const model::TensorSpec& output) { return output.shaped_like.has_value(); });
-}
-
-}  // namespace
 
 std::uint32_t padded_rows(const ShapeRules& rules, std::uint32_t rows) {
   const auto found = std::lower_bound(rules.allowed_rows.begin(), rules.allowed_rows.end(), rows);
@@ -31,7 +20,9 @@ std::uint32_t padded_rows(const ShapeRules& rules, std::uint32_t rows) {
 Result<std::vector<InputParts>> device_parts(const model::ModelSpec& spec, backend::Batch& batch,
                                              const ShapeRules& rules) {
   begin_batch(spec, batch);
-  const std::uint32_t rows = may_pad(spec) ? padded_rows(rules, batch.rows) : batch.rows;
+  // Tensors about a batch, and what is cut by elements, count what there is: no zeros behind those.
+  const bool pads = spec.batches() && !model::is_ragged(spec);
+  const std::uint32_t rows = pads ? padded_rows(rules, batch.rows) : batch.rows;
   batch.run_rows = rows;
   std::vector<InputParts> inputs(spec.inputs.size() + spec.batch_inputs.size());
   batch.inputs.clear();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/device_model.h"
+#include "model/ragged.h"
 #include "python/batch_view.h"
 #include "python/device_batch.h"
 #include "python/gil.h"
@@ -177,12 +178,8 @@ class PythonBackend final : public backend::Backend {
  private:
   // A backend that does not say it knows flat inputs and batch inputs would compute something else from them.
   void refuse_ragged(const model::ModelSpec& spec) {
-    const bool asked = !spec.batch_inputs.empty() ||
-                       std::ranges::any_of(spec.inputs, [](const model::TensorSpec& input) { return input.ragged; }) ||
-                       std::ranges::any_of(spec.outputs, [](const model::TensorSpec& output) {
-                         return output.shaped_like.has_value();
-                       });
-    if (!asked || py::getattr(backend_.get(), "takes_ragged_batches", py::bool_(false)).cast<bool>()) return;
+    if (!model::is_ragged(spec)) return;
+    if (py::getattr(backend_.get(), "takes_ragged_batches", py::bool_(false)).cast<bool>()) return;
     raise(unsupported("model '" + spec.name + "': its backend '" + spec.backend +
                       "' does not take ragged batches (allow_ragged_batch, batch_input, batch_output); one that does "
                       "has a true attribute takes_ragged_batches"));

@@ -8,31 +8,31 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
 class Children:
-    """`ended`: the server stops, and what it started is killed, also what it starts from then on."""
+    """`ended`: the server stops, and what it started is killed, also what it starts from then on.
+
+    No lock, which a signal handler could not take: each step below is one of the interpreter's, and who starts a
+    process adds it before looking at `ended`, while end() does the reverse.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self.ended = False
 
     @contextmanager
     def awaited(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
         """While somebody waits for it; it was started as a session of its own."""
-        with self._lock:
-            self._running.add(process)
-            if self.ended:
-                end_session(process)
+        self._running.add(process)
+        if self.ended:
+            end_session(process)
         try:
             yield
         finally:
-            with self._lock:
-                self._running.discard(process)
+            self._running.discard(process)
 
     def end(self) -> None:
         """Kills those that are awaited; from a signal handler, too."""
