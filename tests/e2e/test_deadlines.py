@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 from serving import Answer, Server, Tensor, add_model, identity_config, serve
 from serving.http import connect
-from serving.waiting import pending, until
+from serving.waiting import PATIENCE_S, pending, until
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -205,25 +206,32 @@ def test_requests_of_one_moment_run_together(tmp_path: Path) -> None:
 def test_batches_hold_only_what_fits_together(tmp_path: Path) -> None:
     optional = (Tensor("INPUT0"), Tensor("B", more="optional: true"))
     outputs = (Tensor("OUTPUT0"), Tensor("Y1"))
-    add_model(tmp_path, "m", identity_config(optional, outputs, batch=4, delay_ms=100, more=batching()))
-    with serve(tmp_path) as server:
-        pool = ThreadPoolExecutor(40)
-
-        def ask(number: int) -> tuple[int, Answer]:
-            width = 1 + number % 2
-            inputs = [{"name": "INPUT0", "shape": [1, width], "datatype": "FP32", "data": [number] * width}]
-            if number % 3 == 0:
-                inputs.append({**inputs[0], "name": "B"})
-            return number, server.infer("m", inputs, outputs=[{"name": "OUTPUT0"}])
-
-        for number, answer in pool.map(ask, range(36)):
-            assert answer.status == 200, answer.body
-            assert answer.json["outputs"][0]["data"] == [float(number)] * (1 + number % 2)
+    # A batch leaves when it is full or when the next request does not fit; the delay never ends here.
+    policy = batching("max_queue_delay_microseconds: 300000000")
+    add_model(tmp_path, "m", identity_config(optional, outputs, batch=4, more=policy))
+    # How many requests in a row, how wide, with the optional input or without; no two neighbours fit together.
+    rows = [(4, 1, True), (1, 2, True), (3, 2, False), (2, 1, False), (6, 1, True), (2, 1, False), (4, 2, False)]
+    sent = [(width, both) for times, width, both in rows for _ in range(times)]
+    answers: queue.Queue[Any] = queue.Queue()
+    with serve(tmp_path) as server, grpcclient.InferenceServerClient(server.grpc) as client:
+        # One stream, because its requests arrive in the order they were sent in.
+        client.start_stream(lambda result, error: answers.put(error or result))
+        for number, (width, both) in enumerate(sent):
+            inputs = [
+                grpcclient.InferInput(name, [1, width], "FP32") for name in (["INPUT0", "B"] if both else ["INPUT0"])
+            ]
+            for tensor in inputs:
+                tensor.set_data_from_numpy(np.full((1, width), number, np.float32))
+            wanted = [grpcclient.InferRequestedOutput("OUTPUT0")]
+            client.async_stream_infer("m", inputs, outputs=wanted, request_id=str(number))
+        got = [answers.get(timeout=PATIENCE_S) for _ in sent]
+        assert {int(one.get_response().id): one.as_numpy("OUTPUT0").tolist() for one in got} == {
+            number: [[float(number)] * width] for number, (width, _) in enumerate(sent)
+        }
         stats = server.stats("m")
-        assert stats["inference_count"] == 36
-        assert stats["execution_count"] < 36
-        assert sum(row["batch_size"] * row["compute_infer"]["count"] for row in stats["batch_stats"]) == 36
-        assert max(row["batch_size"] for row in stats["batch_stats"]) <= 4
+        assert stats["inference_count"] == len(sent)
+        executed = {row["batch_size"]: row["compute_infer"]["count"] for row in stats["batch_stats"]}
+        assert executed == {1: 1, 2: 3, 3: 1, 4: 3}
 
 
 @statement("T231")
