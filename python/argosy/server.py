@@ -109,7 +109,7 @@ class Server:
                 default_max_batch_rows=self._default_max_batch_rows(),
                 children=self._children,
             ),
-            _Loader(self.engine, self.backends),
+            _Loader(self.engine, self.backends, self._children),
         )
         self._shared_memory = _core.SharedMemory(self.engine) if self.options.allow_client_shm else None
         self._context = Context(
@@ -337,6 +337,7 @@ class _Loader:
 
     engine: _core.Engine
     backends: BackendRegistry
+    children: Children
 
     def load(self, name: str, specs: Sequence[dict[str, Any]]) -> None:
         for backend in sorted({spec["backend"] for spec in specs}):
@@ -344,7 +345,7 @@ class _Loader:
                 self.backends.ensure(backend)
             except ArgosyError as error:
                 raise LoadFailed(name, {spec["version"]: error for spec in specs}) from error
-        failures = self.engine.load(name, [_with_interpreter(name, spec) for spec in specs])
+        failures = self.engine.load(name, [_with_interpreter(name, spec, self.children) for spec in specs])
         if failures:
             raise LoadFailed(name, failures)
 
@@ -355,13 +356,13 @@ class _Loader:
         return self.engine.draining(name)
 
 
-def _with_interpreter(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _with_interpreter(name: str, spec: dict[str, Any], children: Children) -> dict[str, Any]:
     """The specification of a Python model, with the interpreter that is there, or was made, for it."""
     if spec["backend"] != "python":
         return spec
     place = Path(spec["path"])
     try:
-        python = interpreter_of(name, place.parent, place, spec["parameters"])
+        python = interpreter_of(name, place.parent, place, spec["parameters"], children)
     except ArgosyError as error:
         raise LoadFailed(name, {spec["version"]: error}) from error
     return {**spec, "parameters": {**spec["parameters"], "python": python}} if python else spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,7 @@ from argosy.errors import InvalidArgument
 from argosy.worker.archive import unpack
 from argosy.worker.environment import interpreter_of
 from serving.python_repository import answering, write_model
+from serving.waiting import PATIENCE_S
 
 statement = pytest.mark.statement
 
@@ -100,6 +102,34 @@ def test_requirements_that_cannot_be_had_fail_the_load_with_the_installers_words
     assert interpreter_of("wants", directory, directory / "1", none) == ""
     with pytest.raises(InvalidArgument, match=r"parameter 'requirements': '.*other.txt' does not exist"):
         interpreter_of("wants", directory, directory / "1", {"requirements": "other.txt"})
+
+
+def test_an_installation_does_not_keep_a_server_that_stops(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = write_model(tmp_path, "wants", answering("x"))
+    (directory / "1" / "requirements.txt").write_text("there-is-no-such-package-argosy==9\n", encoding="utf-8")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    with socket.create_server(("127.0.0.1", 0)) as silent_index:
+        silent_index.settimeout(PATIENCE_S)
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple")
+        words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "argosy", "serve", str(tmp_path), *words], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            asking, _ = silent_index.accept()
+            with asking:
+                process.terminate()
+                _, log = process.communicate(timeout=25)  # the exit timeout is 30, the installer's 90
+                asking.settimeout(PATIENCE_S)
+                while asking.recv(4096):  # the installer is gone when it has closed its end
+                    pass
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "was given up: the server stops" in log
+    assert not list((cache / "environments").glob("*/bin"))
 
 
 @pytest.fixture(scope="module")

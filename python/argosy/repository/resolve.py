@@ -142,7 +142,7 @@ class Resolver:
         parameters = {key: message.parameters[key].string_value for key in message.parameters}
         try:
             # The one that will run the model: it has its libraries.
-            python = interpreter_of(model.name, Path(model.path), directory, parameters)
+            python = interpreter_of(model.name, Path(model.path), directory, parameters, self.children)
             found = completed(place, to_json(message), python, self.children)
         except ArgosyError as error:
             raise LoadFailed(model.name, {version: error}) from None

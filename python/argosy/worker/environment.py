@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from argosy.errors import Internal, InvalidArgument
+from argosy.errors import Internal, InvalidArgument, Unavailable
 from argosy.worker.archive import unpack
+from argosy.worker.children import Children
 
 _log = logging.getLogger(__name__)
 _DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
@@ -35,19 +36,27 @@ _OWN_SITE = (
 )
 
 
-def interpreter_of(model: str, directory: Path, version_directory: Path, parameters: Mapping[str, str]) -> str:
+def interpreter_of(
+    model: str,
+    directory: Path,
+    version_directory: Path,
+    parameters: Mapping[str, str],
+    children: Children | None = None,
+) -> str:
     """The path of the model's interpreter; "" for the server's own.
 
-    `parameters`: those of the model's configuration. Raises InvalidArgument for a setting that names
-    nothing usable, Internal when an environment cannot be made, with the installer's last words.
+    `parameters`: those of the model's configuration. `children`: who may end an installation. Raises
+    InvalidArgument for a setting that names nothing usable, Internal when an environment cannot be made,
+    with the installer's last words, Unavailable when the installation was ended.
     """
+    children = children or Children()
     python, environment = parameters.get("python", ""), parameters.get("EXECUTION_ENV_PATH", "")
     if python:
         return _program(model, "python", _placed(python, directory))
     if environment:
-        return _of_environment(model, _placed(environment, directory))
+        return _of_environment(model, _placed(environment, directory), children)
     requirements = _requirements(model, directory, version_directory, parameters.get("requirements", ""))
-    return "" if requirements is None else _of_requirements(model, requirements)
+    return "" if requirements is None else _of_requirements(model, requirements, children)
 
 
 def cache_directory() -> Path:
@@ -76,7 +85,7 @@ def _program(model: str, parameter: str, path: Path) -> str:
 # Environments that the model names.
 
 
-def _of_environment(model: str, path: Path) -> str:
+def _of_environment(model: str, path: Path, children: Children) -> str:
     parameter = "EXECUTION_ENV_PATH"
     if path.is_dir():
         return _program(model, parameter, path)
@@ -95,7 +104,7 @@ def _of_environment(model: str, path: Path) -> str:
             raise _wrong(model, parameter, f"'{path}': {error.message}") from None
         fix = into / "bin" / "conda-unpack"
         if fix.is_file():
-            _run(model, [str(into / "bin" / "python"), str(fix)], into, "conda-unpack")
+            _run(model, [str(into / "bin" / "python"), str(fix)], into, "conda-unpack", children)
 
     made = _made("unpacked", digest.hexdigest(), make)
     return _program(model, parameter, made)
@@ -119,7 +128,7 @@ def _requirements(model: str, directory: Path, version_directory: Path, named: s
     return None
 
 
-def _of_requirements(model: str, path: Path) -> str:
+def _of_requirements(model: str, path: Path, children: Children) -> str:
     text = path.read_text(encoding="utf-8")
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return ""
@@ -135,13 +144,14 @@ def _of_requirements(model: str, path: Path) -> str:
 
     def make(into: Path) -> None:
         _log.info("model '%s': making an environment for '%s' in '%s'", model, path, into)
-        _run(model, [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(into)], into, "venv")
+        venv = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(into)]
+        _run(model, venv, into, "venv", children)
         # This interpreter may stand in an environment itself, which a new one does not inherit.
         sites = subprocess.run([sys.executable, "-c", _OWN_SITE], capture_output=True, text=True, check=True).stdout
         (purelib,) = into.glob("lib/python3*/site-packages")
         (purelib / "argosy-server.pth").write_text(sites, encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "--python", str(into / "bin" / "python"), *install]
-        _run(model, pip, path.parent, f"installing '{path}'")
+        _run(model, pip, path.parent, f"installing '{path}'", children)
 
     key = hashlib.sha256("\0".join((sys.executable, sys.version, text, *_referenced(path, text))).encode())
     return str(_made("environments", key.hexdigest(), make) / "bin" / "python")
@@ -157,20 +167,28 @@ def _referenced(path: Path, text: str) -> Iterator[str]:
                 yield f"{other} {status.st_size} {status.st_mtime_ns}"
 
 
-def _run(model: str, command: list[str], where: Path, what: str) -> None:
+def _run(model: str, command: list[str], where: Path, what: str, children: Children) -> None:
     lines: list[str] = []
     try:
         where.mkdir(parents=True, exist_ok=True)
-        with subprocess.Popen(
-            command, cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace",
-        ) as running:  # fmt: skip
+        running = subprocess.Popen(
+            command,
+            cwd=where,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with running, children.awaited(running):
             assert running.stdout is not None
-            for line in running.stdout:
-                lines = [*lines[1 - _LAST_LINES :], line.rstrip()]
-                _log.info("model '%s': %s", model, line.rstrip())
+            for said in running.stdout:
+                line = said.decode(errors="replace").rstrip()
+                lines = [*lines[1 - _LAST_LINES :], line]
+                _log.info("model '%s': %s", model, line)
     except OSError as error:
         raise Internal(f"model '{model}': {what}: cannot run '{command[0]}': {error}") from None
+    if running.returncode != 0 and children.ended:
+        raise Unavailable(f"model '{model}': {what} was given up: the server stops")
     if running.returncode != 0:
         words = "\n".join(lines)
         raise Internal(f"model '{model}': {what} failed with code {running.returncode}; its last words:\n{words}")
