@@ -4,7 +4,8 @@
 
 The plan is JSON: `flags` are argosy-load's, for everyone; each server has a `name`, a
 `start` command (a list; `{port_http}` and `{port_grpc}` become free ports), the `url`
-to measure with the same placeholders, and its own `flags`. `ready` (host:port) names an
+to measure with the same placeholders, and its own `flags`. `check`, if there, are flags of a run before
+each measured one, for what would burden the measured client (comparing large answers). `ready` (host:port) names an
 HTTP server that says when models are loaded; without it, taking connections is enough.
 Without `start` the server at `url` is used as it is. Servers live for one round, so that none profits from
 having been up longer, and only one runs at a time.
@@ -52,11 +53,20 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def read_plan(path: Path) -> tuple[tuple[str, ...], list[Contender]]:
-    """The common flags and the servers; raises `CompareError` naming what is missing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is sent to which servers."""
+
+    flags: tuple[str, ...]
+    check: tuple[str, ...]
+    servers: tuple[Contender, ...]
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file; raises `CompareError` naming what is missing."""
     plan = json.loads(path.read_text(encoding="utf-8"))
     try:
-        servers = [
+        servers = tuple(
             Contender(
                 name=server["name"],
                 url=server["url"],
@@ -66,10 +76,10 @@ def read_plan(path: Path) -> tuple[tuple[str, ...], list[Contender]]:
                 environment={k: os.path.expandvars(v) for k, v in server.get("environment", {}).items()},
             )
             for server in plan["servers"]
-        ]
+        )
     except KeyError as missing:
         raise CompareError(f"{path}: a server has no {missing}") from missing
-    return tuple(plan.get("flags", ())), servers
+    return Plan(flags=tuple(plan.get("flags", ())), check=tuple(plan.get("check", ())), servers=servers)
 
 
 def free_port() -> int:
@@ -135,11 +145,17 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     raise CompareError(f"{process.args!r} was not ready at {address} within {START_PATIENCE_S:g} s")
 
 
-def measure(load: Path, flags: Sequence[str], server: Contender) -> list[dict[str, Any]]:
+def measure(load: Path, plan: Plan, server: Contender) -> list[dict[str, Any]]:
     """One turn of one server: a result for each load in the flags."""
     with running(server) as url:
-        command = [str(load), *flags, *server.flags, "-u", url, "--label", server.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if plan.check:
+            send(load, [*plan.check, *server.flags, "-u", url], server)
+        return send(load, [*plan.flags, *server.flags, "-u", url, "--label", server.name], server)
+
+
+def send(load: Path, flags: Sequence[str], server: Contender) -> list[dict[str, Any]]:
+    """argosy-load's results; raises `CompareError` when an answer failed or is missing."""
+    done = subprocess.run([str(load), *flags], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CompareError(f"{server.name}: {done.stderr.strip()}")
     results = [json.loads(line) for line in done.stdout.splitlines()]
@@ -200,13 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="append every result line to this file")
     args = parser.parse_args(arguments)
     try:
-        flags, servers = read_plan(args.plan)
+        plan = read_plan(args.plan)
+        servers = plan.servers
         results: list[list[list[dict[str, Any]]]] = [[] for _ in servers]
         for turn in range(args.rounds):
             order = range(len(servers)) if turn % 2 == 0 else reversed(range(len(servers)))
             for at in order:
                 print(f"round {turn + 1}/{args.rounds}: {servers[at].name}", file=sys.stderr)
-                results[at].append(measure(args.load, flags, servers[at]))
+                results[at].append(measure(args.load, plan, servers[at]))
                 if args.json:
                     where = {"plan": args.plan.name, "round": turn + 1, "load_average": os.getloadavg()[0]}
                     with args.json.open("a", encoding="utf-8") as out:
