@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import argosy
 import numpy as np
@@ -129,12 +130,15 @@ def test_many_threads_may_infer(server: argosy.Server) -> None:
     assert wrong == []
 
 
-def test_a_timeout_is_kept_while_the_instance_is_busy(tmp_path: Path) -> None:
-    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=400))
+def test_a_timeout_is_kept_while_the_instance_is_busy(tmp_path: Path, turns: Any) -> None:
+    add_model(tmp_path, "m", turns.config())
     with argosy.Server(tmp_path) as server:
+        turns.hold(0)
         busy = server.submit("m", {"INPUT0": np.zeros((1, 1), np.float32)})
-        more = [server.submit("m", {"INPUT0": np.zeros((1, 1), np.float32)}) for _ in range(2)]
+        more = [server.submit("m", {"INPUT0": np.ones((1, 1), np.float32)}) for _ in range(2)]
         with pytest.raises(ArgosyError, match="timeout"):
-            server.infer("m", {"INPUT0": np.zeros((1, 1), np.float32)}, timeout_us=20_000)
+            server.infer("m", {"INPUT0": np.full((1, 1), 2, np.float32)}, timeout_us=20_000)
+        turns.let_go(0)
         for future in (busy, *more):
             future.result(60)
+    assert turns.begun == [0, 1, 1]
