@@ -206,7 +206,8 @@ def test_the_load_generator_sees_a_wrong_output(server: argosy.Server, tmp_path:
 )
 def test_an_interrupted_load_generator_unregisters(server: argosy.Server, front: bool, ending: signal.Signals) -> None:
     with tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.ports['http']}") as client:
-        child = load_generator(server, "grpc", "-m", "slow", front=front)
+        # Its warm-up does not end by itself.
+        child = load_generator(server, "grpc", "-m", "slow", "--warm-up", "3600000", front=front)
         until(lambda: len(registered(client)) == 1)
         child.send_signal(ending)
         child.communicate(timeout=60)
