@@ -150,7 +150,7 @@ class FakeHost:
 
     def final(self, handle: int) -> InferResponse:
         """The one response of a request."""
-        assert self.finished[handle].wait(10)
+        assert self.finished[handle].wait(60)
         ((response, final),) = self.answers[handle]
         assert final and response is not None
         return response
@@ -167,7 +167,7 @@ class FakeHost:
 
     def stream(self, handle: int) -> list[InferResponse]:
         """Every response of a request, after its end."""
-        assert self.finished[handle].wait(10)
+        assert self.finished[handle].wait(60)
         return [response for response, _ in self.answers[handle] if response is not None]
 
 

@@ -231,11 +231,13 @@ def test_a_stream_that_fails_ends_with_its_error(bench: Any) -> None:
 
 def test_async_requests_overlap(bench: Any) -> None:
     source = model("""
+def setup(self) -> None:
+    self.arrived = None
 async def predict(self, n: int) -> int:
-    builtins.arrived = getattr(builtins, "arrived", None) or asyncio.Event()
+    self.arrived = self.arrived or asyncio.Event()
     if n == 2:
-        builtins.arrived.set()
-    await builtins.arrived.wait()
+        self.arrived.set()
+    await self.arrived.wait()
     return n
 """)
     runner = bench.start(source)

@@ -17,6 +17,7 @@ from argosy.models.sources import import_fresh_from
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hooks, modules = list(sys.path_hooks), set(sys.modules)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
     yield
     sys.path_hooks[:] = hooks
     for name in set(sys.modules) - modules:

@@ -112,6 +112,7 @@ def test_read_only_arrays_can_be_exported() -> None:
 
 
 def test_exported_memory_lives_as_long_as_its_consumer_and_no_longer() -> None:
+    gc.collect()  # what earlier tests left
     before = len(dlpack._exported)
     capsule = pb_utils.Tensor("x", np.arange(1000)).to_dlpack()
     taken = pb_utils.Tensor.from_dlpack("y", capsule).as_numpy()

@@ -42,7 +42,7 @@ def test_the_lines_of_a_server_survive_the_end_of_others(repository: Path) -> No
                     refuse(server)
             kept.lines.clear()
             refuse(server)
-            until(lambda: any("request refused" in line for line in kept.lines), 10)
+            until(lambda: any("request refused" in line for line in kept.lines))
     finally:
         logging.getLogger("argosy").removeHandler(kept)
 

@@ -91,4 +91,13 @@ def test_what_the_model_started_meanwhile_is_not_waited_for_and_ends(tmp_path: P
     body = f"child = __import__('subprocess').Popen(['sleep', '3600']); open({str(noted)!r}, 'w').write(str(child.pid))"
     assert ask(tmp_path, body)["name"] == "shy"
     process = Path("/proc") / noted.read_text() / "stat"
-    until(lambda: not process.exists() or process.read_text().rpartition(")")[2].split()[0] == "Z")
+
+    def runs() -> bool:
+        try:
+            _, _, rest = process.read_text().partition("(")
+        except OSError:
+            return False
+        name, _, state = rest.rpartition(")")
+        return name == "sleep" and state.split()[0] != "Z"  # the number may be another's by now
+
+    until(lambda: not runs())
