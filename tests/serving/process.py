@@ -19,7 +19,7 @@ from typing import Any
 
 from serving.http import Answer, ask
 
-START_WITHIN_S = 60.0
+START_WITHIN_S = 110.0
 STOP_WITHIN_S = 60.0
 _PORT = re.compile(r"Started (?:(GRPC)InferenceService|(HTTP)Service|(Metrics) Service) at .*:(\d+)$")
 

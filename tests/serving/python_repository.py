@@ -1,4 +1,4 @@
-"""Model directories for the tests of Python models, and waiting for what they do."""
+"""Model directories for the tests of Python models, and models that wait for their test."""
 
 from __future__ import annotations
 
@@ -46,4 +46,15 @@ def execute(self, requests):
 
 def run(self, request, x):
     return {expression}
+"""
+
+
+def gated(gate: Path, source: str = "X", target: str = "Y") -> str:
+    """execute() that gives its input back once the file `gate` is there: a test decides how long the model runs."""
+    return f"""
+def execute(self, requests):
+    while not os.path.exists({str(gate)!r}):
+        time.sleep(0.002)
+    given = [pb_utils.get_input_tensor_by_name(request, {source!r}).as_numpy() for request in requests]
+    return [pb_utils.InferenceResponse([pb_utils.Tensor({target!r}, one)]) for one in given]
 """
