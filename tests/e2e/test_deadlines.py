@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import queue
+import select
 import socket
 import threading
 import time
@@ -16,15 +18,16 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
-from serving import Answer, Server, Tensor, add_model, identity_config, serve
-from serving.http import connect
-from serving.waiting import PATIENCE_S, pending, until
+from serving import Server, Tensor, add_model, identity_config, serve
+from serving.http import TIMEOUT_S, connect
+from serving.waiting import PATIENCE_S, pending, running, until
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 statement = pytest.mark.statement
-BLOCK_MS = 10_000
-ATTEMPTS = 6
+BLOCK_MS = 600_000  # longer than any test: who occupies an instance leaves when its test is done with it
+FOREVER_US = 300_000_000
+ATTEMPTS = 20
 ONE = "instance_group { count: 1 kind: KIND_CPU }\n"
 
 
@@ -36,36 +39,20 @@ def value(number: float) -> list[dict[str, Any]]:
     return [{"name": "INPUT0", "shape": [1, 1], "datatype": "FP32", "data": [number]}]
 
 
-class Background:
-    """Requests in threads of their own."""
-
-    def __init__(self, server: Server) -> None:
-        self.server, self.pool = server, ThreadPoolExecutor(80)
-
-    def infer(self, model: str, number: float, **parameters: Any):
-        return self.pool.submit(self.server.infer, model, value(number), parameters=parameters)
+def ask_raw(server: Server, model: str, number: float) -> socket.socket:
+    """A request whose client leaves when its socket is closed."""
+    body = json.dumps({"inputs": value(number)}).encode()
+    head = b"POST /v2/models/%s/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (model.encode(), len(body))
+    raw = socket.create_connection(("127.0.0.1", server.ports["http"]), TIMEOUT_S)
+    raw.sendall(head + body)
+    return raw
 
 
 def hold(server: Server, model: str = "m") -> socket.socket:
     """Occupies the only instance until the socket is closed."""
-    raw = socket.create_connection(("127.0.0.1", server.ports["http"]))
-    body = json.dumps({"inputs": value(-1)}).encode()
-    raw.sendall(
-        b"POST /v2/models/%s/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (model.encode(), len(body))
-        + body
-    )
+    raw = ask_raw(server, model, -1)
     until(lambda: running(server, model) == 1 and pending(server, model) == 0)
     return raw
-
-
-def running(server: Server, model: str) -> int:
-    rows = [
-        row
-        for row in server.metrics().splitlines()
-        if "running" in row and f'"{model}"' in row and not row.startswith("#")
-    ]
-    assert rows, "there is no gauge of running requests"
-    return int(float(rows[0].split()[-1]))
 
 
 @statement("T236", "T238")
@@ -131,24 +118,29 @@ def test_exactly_as_many_requests_wait_as_the_queue_may_hold(tmp_path: Path, bou
     )
     with serve(tmp_path) as server:
         blocker = hold(server)
-        clients = Background(server)
         gate = threading.Barrier(64)
-        refused: list[Answer] = []
 
-        def race(number: int) -> Answer:
+        def race(number: int) -> socket.socket:
             gate.wait()
-            answer = server.infer("m", value(number), parameters={"timeout": 3_000_000})
-            if "Exceeds maximum queue size" in answer.error:
-                refused.append(answer)
-            return answer
+            return ask_raw(server, "m", number)
 
-        futures = [clients.pool.submit(race, number) for number in range(64)]
-        until(lambda: len(refused) == 64 - bound)
-        assert pending(server, "m") == bound
-        answers = [future.result() for future in futures]
-        assert {answer.status for answer in refused} == {503}
-        assert sum("timeout" in answer.error for answer in answers) == bound
-        blocker.close()
+        with ThreadPoolExecutor(64) as clients:
+            sockets = list(clients.map(race, range(64)))
+        until(lambda: len(answered(sockets)) == 64 - bound and pending(server, "m") == bound)
+        refused = answered(sockets)
+        assert len(refused) == 64 - bound
+        for raw in refused:
+            answer = http.client.HTTPResponse(raw)
+            answer.begin()
+            assert answer.status == 503 and "Exceeds maximum queue size" in json.loads(answer.read())["error"]
+        # Who was not refused waits, and leaves.
+        for raw in (*sockets, blocker):
+            raw.close()
+        until(lambda: pending(server, "m") == 0 and running(server, "m") == 0)
+
+
+def answered(sockets: list[socket.socket]) -> list[socket.socket]:
+    return select.select(sockets, [], [], 0)[0]
 
 
 @statement("T076", "T189", "T244", "T310")
@@ -157,16 +149,12 @@ def test_a_client_that_leaves_frees_its_place_at_once(tmp_path: Path, how: str) 
     add_model(
         tmp_path,
         "m",
-        identity_config(delay_ms=60_000, batch=1, more=batching("default_queue_policy { max_queue_size: 1 }")),
+        identity_config(delay_ms=BLOCK_MS, batch=1, more=batching("default_queue_policy { max_queue_size: 1 }")),
     )
     with serve(tmp_path, "--exit-timeout-secs=0") as server:
         blocker = hold(server)
         if how == "http":
-            second = socket.create_connection(("127.0.0.1", server.ports["http"]))
-            body = json.dumps({"inputs": value(2)}).encode()
-            second.sendall(
-                b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-            )
+            second = ask_raw(server, "m", 2)
             until(lambda: pending(server, "m") == 1)
             second.close()
         else:
@@ -179,23 +167,20 @@ def test_a_client_that_leaves_frees_its_place_at_once(tmp_path: Path, how: str) 
             call.cancel()
             until(lambda: len(got) == 1)
             client.close()
-        start = time.monotonic()
         until(lambda: pending(server, "m") == 0)
-        assert time.monotonic() - start < 5
-        # The running one is told as well: its instance is free long before its minute is over.
+        # The running one is told as well: its instance is free long before its ten minutes are over.
         blocker.close()
-        until(lambda: running(server, "m") == 0, 10)
+        until(lambda: running(server, "m") == 0)
 
 
 @statement("T228", "T229", "T232", "T233", "T234", "T309")
 def test_requests_of_one_moment_run_together(tmp_path: Path) -> None:
-    body = "max_queue_delay_microseconds: 30000000 preferred_batch_size: [ 4 ]"
+    body = f"max_queue_delay_microseconds: {FOREVER_US} preferred_batch_size: [ 4 ]"
     add_model(tmp_path, "m", identity_config(batch=8, more=batching(body)))
-    with serve(tmp_path) as server:
-        clients = Background(server)
-        answers = [clients.infer("m", number) for number in range(4)]
-        # All four are needed to reach the preferred size, thirty seconds before the delay ends.
-        got = [one.result().json["outputs"][0]["data"] for one in answers]
+    with serve(tmp_path) as server, ThreadPoolExecutor(4) as clients:
+        answers = clients.map(lambda number: server.infer("m", value(number)), range(4))
+        # All four are needed to reach the preferred size; the delay never ends.
+        got = [one.json["outputs"][0]["data"] for one in answers]
         assert got == [[float(number)] for number in range(4)]
         stats = server.stats("m")
         assert (stats["inference_count"], stats["execution_count"]) == (4, 1)
@@ -207,7 +192,7 @@ def test_batches_hold_only_what_fits_together(tmp_path: Path) -> None:
     optional = (Tensor("INPUT0"), Tensor("B", more="optional: true"))
     outputs = (Tensor("OUTPUT0"), Tensor("Y1"))
     # A batch leaves when it is full or when the next request does not fit; the delay never ends here.
-    policy = batching("max_queue_delay_microseconds: 300000000")
+    policy = batching(f"max_queue_delay_microseconds: {FOREVER_US}")
     add_model(tmp_path, "m", identity_config(optional, outputs, batch=4, more=policy))
     # How many requests in a row, how wide, with the optional input or without; no two neighbours fit together.
     rows = [(4, 1, True), (1, 2, True), (3, 2, False), (2, 1, False), (6, 1, True), (2, 1, False), (4, 2, False)]
@@ -241,23 +226,30 @@ def test_an_idle_instance_does_not_wait(tmp_path: Path) -> None:
         client = httpclient.InferenceServerClient(server.http)
         tensor = httpclient.InferInput("INPUT0", [1, 1], "FP32")
         tensor.set_data_from_numpy(np.zeros((1, 1), np.float32))
+        waited, until_now = [], 0
         for _ in range(20):
             client.infer("m", [tensor])
+            queued = server.stats("m")["inference_stats"]["queue"]["ns"]
+            waited.append(queued - until_now)
+            until_now = queued
         client.close()
         stats = server.stats("m")
         assert (stats["inference_count"], stats["execution_count"]) == (20, 20)
-        assert stats["inference_stats"]["queue"]["ns"] / 20 < 20e6
+        # A busy machine may hold up many of them; a server that waits for more requests, all.
+        assert min(waited) < 20e6, waited
 
 
 @statement("T275", "T276")
 def test_instances_and_models_run_side_by_side(tmp_path: Path) -> None:
     two = "instance_group { count: 2 kind: KIND_CPU }\n"
-    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=3000, more=two))
-    add_model(tmp_path, "other", identity_config(batch=1, delay_ms=3000, more=ONE))
+    add_model(tmp_path, "m", identity_config(batch=1, delay_ms=BLOCK_MS, more=two))
+    add_model(tmp_path, "other", identity_config(batch=1, delay_ms=BLOCK_MS, more=ONE))
     with serve(tmp_path) as server:
-        clients = Background(server)
-        start = time.monotonic()
-        futures = [clients.infer("m", 1), clients.infer("m", 2), clients.infer("other", 3)]
+        clients = [ask_raw(server, "m", 1), ask_raw(server, "m", 2), ask_raw(server, "other", 3)]
         until(lambda: running(server, "m") == 2 and running(server, "other") == 1)
-        assert {future.result().status for future in futures} == {200}
-        assert time.monotonic() - start < 6
+        clients.append(ask_raw(server, "m", 4))
+        until(lambda: pending(server, "m") == 1)
+        assert running(server, "m") == 2
+        for client in clients:
+            client.close()
+        until(lambda: running(server, "m") == 0 and running(server, "other") == 0)
