@@ -8,26 +8,40 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import shared_memory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as httpclient
 from serving import Server, Tensor, add_model, identity_config, serve
-from serving.waiting import running, until
+from serving.python_repository import gated, write_model
+from serving.waiting import pending, running, until
 from tritonclient.utils import InferenceServerException
 
 MB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def sharing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model `gated` answers once this file is there."""
+    return tmp_path_factory.mktemp("gate") / "open"
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[Server]:
     repository = tmp_path_factory.mktemp("repository")
     bytes_in, bytes_out = (Tensor("INPUT0", "UINT8"),), (Tensor("OUTPUT0", "UINT8"),)
     add_model(repository, "echo", identity_config(bytes_in, bytes_out, batch=0))
-    add_model(repository, "slow", identity_config(bytes_in, bytes_out, batch=0, delay_ms=500))
+    add_model(repository, "endless", identity_config(bytes_in, bytes_out, batch=0, delay_ms=600_000))
+    together = "dynamic_batching { preferred_batch_size: [ 2 ] max_queue_delay_microseconds: 300000000 }\n"
+    add_model(repository, "together", identity_config(bytes_in, bytes_out, batch=2, more=together))
+    io = bytes_in[0].text("input") + bytes_out[0].text("output")
+    write_model(repository, "gated", gated(gate, "INPUT0", "OUTPUT0"), io=io)
     with serve(repository, "--allow-client-shm=true") as running:
         yield running
 
@@ -37,6 +51,8 @@ def client(sharing: Server) -> Iterator[httpclient.InferenceServerClient]:
     with httpclient.InferenceServerClient(sharing.http, network_timeout=120.0) as made:
         yield made
         made.unregister_system_shared_memory()
+        # What a request used is gone a moment after its answer, and only then its name is free.
+        until(lambda: made.get_system_shared_memory_status() == [])
 
 
 @pytest.fixture
@@ -47,13 +63,21 @@ def memory(request: pytest.FixtureRequest) -> Iterator[shared_memory.SharedMemor
     made.unlink()
 
 
-def infer(client: httpclient.InferenceServerClient, model: str, size: int, offset: int) -> None:
+def infer(
+    client: httpclient.InferenceServerClient, model: str, size: int, offset: int, shape: list[int] | None = None
+) -> None:
     """`size` bytes from the start of the region "r" to `offset` of it."""
-    tensor = httpclient.InferInput("INPUT0", [size], "UINT8")
+    tensor = httpclient.InferInput("INPUT0", shape or [size], "UINT8")
     tensor.set_shared_memory("r", size)
     wanted = httpclient.InferRequestedOutput("OUTPUT0")
     wanted.set_shared_memory("r", size, offset)
     client.infer(model, [tensor], outputs=[wanted])
+
+
+def infer_alone(server: Server, *arguments: Any) -> None:
+    """The same for a thread: a client belongs to the one that made it."""
+    with httpclient.InferenceServerClient(server.http, network_timeout=120.0) as client:
+        infer(client, *arguments)
 
 
 def private_bytes(pid: int) -> int:
@@ -116,26 +140,38 @@ def test_a_client_that_truncates_its_memory_does_not_end_the_server(
 
 @pytest.mark.parametrize("memory", [8 * MB], indirect=True)
 def test_memory_that_goes_while_the_request_runs_fails_that_request_alone(
+    sharing: Server, client: httpclient.InferenceServerClient, memory: shared_memory.SharedMemory, gate: Path
+) -> None:
+    client.register_system_shared_memory("r", memory.name, memory.size)
+    gate.unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as other:
+        torn = other.submit(infer_alone, sharing, "gated", 4 * MB, 4 * MB)
+        until(lambda: running(sharing, "gated") == 1)
+        os.truncate(f"/dev/shm/{memory.name}", 0)
+        gate.touch()
+        with pytest.raises(InferenceServerException, match="lost pages while it was in use"):
+            torn.result()
+    answer = sharing.infer("echo", [{"name": "INPUT0", "datatype": "UINT8", "shape": [2], "data": [1, 2]}])
+    assert answer.json["outputs"][0]["data"] == [1, 2]
+
+
+@pytest.mark.parametrize("memory", [8 * MB], indirect=True)
+def test_memory_that_goes_before_its_batch_runs_fails_its_request_alone(
     sharing: Server, client: httpclient.InferenceServerClient, memory: shared_memory.SharedMemory
 ) -> None:
     client.register_system_shared_memory("r", memory.name, memory.size)
-    errors: list[str] = []
-
-    def work() -> None:
-        with httpclient.InferenceServerClient(sharing.http, network_timeout=60.0) as other:
-            try:
-                infer(other, "slow", 4 * MB, 4 * MB)
-            except InferenceServerException as error:
-                errors.append(error.message())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    until(lambda: running(sharing, "slow") == 1)
-    os.truncate(f"/dev/shm/{memory.name}", 0)
-    thread.join()
-    assert len(errors) == 1 and "lost pages while it was in use" in errors[0]
-    answer = sharing.infer("echo", [{"name": "INPUT0", "datatype": "UINT8", "shape": [2], "data": [1, 2]}])
-    assert answer.json["outputs"][0]["data"] == [1, 2]
+    before = sharing.stats("together")["execution_count"]
+    with ThreadPoolExecutor(1) as other:
+        torn = other.submit(infer_alone, sharing, "together", 4 * MB, 4 * MB, [1, 4 * MB])
+        until(lambda: pending(sharing, "together") == 1)
+        os.truncate(f"/dev/shm/{memory.name}", 0)
+        sent = np.resize(np.arange(251, dtype=np.uint8), (1, 4 * MB))
+        whole = httpclient.InferInput("INPUT0", list(sent.shape), "UINT8")
+        whole.set_data_from_numpy(sent)
+        np.testing.assert_array_equal(client.infer("together", [whole]).as_numpy("OUTPUT0"), sent)
+        with pytest.raises(InferenceServerException, match="lost pages while it was in use"):
+            torn.result()
+    assert sharing.stats("together")["execution_count"] == before + 1
 
 
 def test_a_client_that_is_killed_leaves_a_server_that_serves(
@@ -153,14 +189,15 @@ tensor.set_shared_memory("r", 1000)
 wanted = c.InferRequestedOutput("OUTPUT0")
 wanted.set_shared_memory("r", 1000, 4096)
 print("registered", flush=True)
-client.infer("slow", [tensor], outputs=[wanted])
+client.infer("endless", [tensor], outputs=[wanted])
 """
-    name = f"argosy-test-{os.getpid()}-killed"
+    name = f"argosy-test-{uuid.uuid4()}"
     child = subprocess.Popen(
         [sys.executable, "-c", script, sharing.http, name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert child.stdout is not None and child.stdout.readline() == "registered\n"
+        until(lambda: running(sharing, "endless") == 1)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -169,6 +206,7 @@ client.infer("slow", [tensor], outputs=[wanted])
     Path(f"/dev/shm/{name}").unlink(missing_ok=True)
     assert [row["name"] for row in client.get_system_shared_memory_status()] == ["r"]
     infer(client, "echo", 1000, 8192)
+    until(lambda: running(sharing, "endless") == 0)
     client.unregister_system_shared_memory("r")
     assert client.is_server_live()
 
@@ -176,6 +214,7 @@ client.infer("slow", [tensor], outputs=[wanted])
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_the_load_generator_measures_through_shared_memory(sharing: Server, protocol: str) -> None:
     address = sharing.http if protocol == "http" else sharing.grpc
+    before = set(os.listdir("/dev/shm"))
     words = ["-m", "echo", "-u", address, "-i", protocol, "--shape", "INPUT0:300000", "--request-count", "50"]
     words += ["--shared-memory", "system", "--output-shared-memory-size", "300000", "--expect", "echo", "--json", "-"]
     done = subprocess.run(
@@ -185,7 +224,7 @@ def test_the_load_generator_measures_through_shared_memory(sharing: Server, prot
     line = json.loads(done.stdout.splitlines()[0])
     assert (line["n"], line["failed"], line["parameters"]["shared_memory"]) == (50, 0, "system")
     assert sharing.ask("GET", "/v2/systemsharedmemory/status").json == []
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith("argosy-load-")]
+    assert not [name for name in set(os.listdir("/dev/shm")) - before if name.startswith("argosy-load-")]
 
 
 def test_the_load_generator_says_what_the_server_does_not_allow(tmp_path: Path) -> None:
