@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 import tritonclient.utils.shared_memory as shm
 from serving import Server, Tensor, add_model, identity_config, serve
+from serving.python_repository import gated, write_model
 from serving.waiting import running, until
 from tritonclient.utils import InferenceServerException
 
@@ -23,10 +26,17 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 @pytest.fixture(scope="module")
-def sharing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model `gated` answers while this file is there."""
+    return tmp_path_factory.mktemp("gate") / "open"
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[Server]:
     repository = tmp_path_factory.mktemp("repository")
     add_model(repository, "flat", identity_config(batch=0))
-    add_model(repository, "slow", identity_config(batch=0, delay_ms=400))
+    io = Tensor("INPUT0").text("input") + Tensor("OUTPUT0").text("output")
+    write_model(repository, "gated", gated(gate, "INPUT0", "OUTPUT0"), io=io)
     words = (Tensor("INPUT0", "BYTES"),), (Tensor("OUTPUT0", "BYTES"),)
     add_model(repository, "words", identity_config(*words, batch=0))
     with serve(repository, "--allow-client-shm=true") as running:
@@ -42,14 +52,21 @@ def client(sharing: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
     )
     yield made
     made.unregister_system_shared_memory()
+    # What a request used is gone a moment after its answer, and only then its name is free.
+    until(lambda: not regions_of(made))
     made.close()
+
+
+def regions_of(client: Any) -> Any:
+    status = client.get_system_shared_memory_status()
+    return status if isinstance(status, list) else status.regions
 
 
 class Region:
     """An object of shared memory as the official client's helpers make it."""
 
     def __init__(self, name: str, size: int) -> None:
-        self.name, self.size, self.key = name, size, f"/argosy-test-{os.getpid()}-{name}"
+        self.name, self.size, self.key = name, size, f"/argosy-test-{uuid.uuid4()}"
         self.handle = shm.create_shared_memory_region(name, self.key, size, create_only=True)
 
     def put(self, *arrays: np.ndarray, offset: int = 0) -> None:
@@ -214,34 +231,27 @@ def test_an_output_that_does_not_fit_says_what_it_needs(client: Any, region: Cal
 
 @statement("T169")
 def test_a_region_that_is_unregistered_in_use_stays_until_the_answer(
-    sharing: Server, client: Any, region: Callable[..., Region]
+    sharing: Server, client: Any, region: Callable[..., Region], gate: Path
 ) -> None:
     one = region()
     one.put(np.array([4, 2], np.float32))
     client.register_system_shared_memory("r", one.key, one.size)
-    failures: list[BaseException] = []
+    gate.unlink(missing_ok=True)
 
     def work() -> None:
-        try:
-            # A client of its own: gRPC and HTTP alike.
-            other = httpclient.InferenceServerClient(sharing.http)
-            infer(other, "slow", 8, ("r", 8, 0), ("r", 8, 64))
-        except BaseException as error:
-            failures.append(error)
+        # A client of its own: gRPC and HTTP alike.
+        with httpclient.InferenceServerClient(sharing.http, network_timeout=60.0) as other:
+            infer(other, "gated", 8, ("r", 8, 0), ("r", 8, 64))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    until(lambda: running(sharing, "slow") == 1)
-    client.unregister_system_shared_memory("r")
-    thread.join()
-    assert not failures
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(work)
+        until(lambda: running(sharing, "gated") == 1)
+        client.unregister_system_shared_memory("r")
+        assert len(regions_of(client)) == 1
+        gate.touch()
+        answer.result()
     np.testing.assert_array_equal(one.get(np.float32, [2], 64), [4, 2])
-
-    def regions() -> Any:
-        status = client.get_system_shared_memory_status()
-        return status if isinstance(status, list) else status.regions
-
-    until(lambda: not regions())  # gone with its last user, a moment after the answer
+    until(lambda: not regions_of(client))  # gone with its last user, a moment after the answer
 
 
 @statement("T171")
@@ -306,9 +316,10 @@ def test_a_stream_writes_its_answers_to_the_region(sharing: Server, region: Call
         wanted = grpcclient.InferRequestedOutput("OUTPUT0")
         wanted.set_shared_memory("r", 8, 64)
         client.async_stream_infer("flat", [tensor], outputs=[wanted])
-        assert done.wait(20)
+        assert done.wait(60)
         client.stop_stream()
         client.unregister_system_shared_memory()
+        until(lambda: not regions_of(client))
     assert not isinstance(results[0], Exception), results
     np.testing.assert_array_equal(one.get(np.float32, [2], 64), [8, 9])
 
