@@ -21,15 +21,19 @@ output [ { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] } ]
 """
 # X[0] says what to do; Y has the process and what the counter and the gauge show.
 SOURCE = """
-import os
+import os, time
+from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 Family = pb_utils.MetricFamily
+PLACE = Path(os.environ["ARGOSY_TEST_PLACE"])
 
 
 class TritonPythonModel:
     def initialize(self, args):
+        while (PLACE / "closed").exists():
+            time.sleep(0.002)
         name = args["model_name"]
         self.counters = Family(name="asked_total", description='How "often"', kind=Family.COUNTER)
         self.gauges = Family(name="running", description="Running", kind=Family.GAUGE)
@@ -59,6 +63,11 @@ class TritonPythonModel:
             Family(name="nv_inference_count", description="Mine", kind=Family.COUNTER)
         if what == 8:
             self.gauges.Metric(labels={"not a name": "1"})
+        if what == 9:  # two instances wait for each other
+            (PLACE / str(os.getpid())).touch()
+            while len(list(PLACE.iterdir())) < 2:
+                time.sleep(0.002)
+            self.counter.increment(value)
         shown = [os.getpid(), self.counter.value() if self.counter else -1, self.gauge.value()]
         return pb_utils.InferenceResponse([pb_utils.Tensor("Y", np.array(shown, np.float32))])
 """
@@ -71,7 +80,15 @@ def write(root: Path, name: str, config: str = "") -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[argosy.Server]:
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where models meet; no model starts while there is a file `closed` in it."""
+    folder = tmp_path_factory.mktemp("place")
+    monkeypatch.setenv("ARGOSY_TEST_PLACE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path, place: Path) -> Iterator[argosy.Server]:
     write(tmp_path, "one")
     write(tmp_path, "two", "instance_group [ { count: 2 kind: KIND_CPU } ]")
     with argosy.Server(
@@ -128,44 +145,37 @@ def test_the_page_shows_each_kind_with_its_labels(server: argosy.Server) -> None
 
 
 def test_instances_add_up_in_one_series(server: argosy.Server) -> None:
-    processes = set()
-
-    def both_have_run() -> bool:
-        futures = [server.submit("two", {"X": np.array([1, 1], np.float32)}) for _ in range(10)]
-        processes.update(float(one.result(10)["Y"][0]) for one in futures)
-        nonlocal asked
-        asked += 10
-        return len(processes) == 2
-
-    asked = 0
-    until(both_have_run, 10)
+    futures = [server.submit("two", {"X": np.array([9, value], np.float32)}) for value in (1, 4)]
+    assert len({float(one.result(60)["Y"][0]) for one in futures}) == 2
     found = [value for labels, value in series(server, "asked_total").items() if "two" in labels]
-    assert found == [asked]
+    assert found == [5]
 
 
 def test_series_end_with_their_object_and_with_their_model(server: argosy.Server) -> None:
     do(server, "one", 1, 1)
     do(server, "one", 5)
-    until(lambda: not any("one" in labels for labels in series(server, "asked_total")), 10)
+    until(lambda: not any("one" in labels for labels in series(server, "asked_total")))
     assert 'running{model="one"}' in page(server)
     server.unload("one")
-    until(lambda: not any("one" in labels for labels in series(server, "running")), 10)
+    until(lambda: not any("one" in labels for labels in series(server, "running")))
     assert any("two" in labels for labels in series(server, "running"))
     server.unload("two")
-    until(lambda: "# TYPE running " not in page(server), 10)
+    until(lambda: "# TYPE running " not in page(server))
     server.load("one")
     assert do(server, "one", 0)[1:] == [0, 0]
 
 
-def test_counters_outlive_a_process_and_what_it_added_to_a_gauge_does_not(server: argosy.Server) -> None:
+def test_counters_outlive_a_process_and_what_it_added_to_a_gauge_does_not(server: argosy.Server, place: Path) -> None:
     do(server, "one", 1, 4)
     do(server, "one", 4, 1)
     process = int(do(server, "one", 3, 5)[0])
+    (place / "closed").touch()
     os.kill(process, signal.SIGKILL)
-    until(lambda: any(problem for name, _, problem in server.engine.models() if name == "one"), 10)
+    until(lambda: any(problem for name, _, problem in server.engine.models() if name == "one"))
     shown = page(server)
     assert r'asked_total{kind="a\\b\"c\nd",model="one"} 4' in shown
     assert 'size_count{model="one"} 1' in shown
+    (place / "closed").unlink()
     again, counted, running = do(server, "one", 1, 1)
     assert int(again) != process
     assert (counted, running) == (5, 0)
