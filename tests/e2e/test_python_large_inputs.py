@@ -18,7 +18,7 @@ import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 from serving import Server, serve
 from serving.python_repository import answering, write_model
-from serving.waiting import until
+from serving.waiting import running, settles, until
 
 FLOATS = 2_621_440  # 10 MB
 MEGA = 1 << 20
@@ -33,11 +33,16 @@ output [
 ]
 instance_group [ { count: 2 kind: KIND_CPU } ]
 """
-# Where the input lies, and the input plus one, written over it.
+# Where the input lies, and the input plus one, written over it. A held request waits for its gate.
 TELL = """
+def initialize(self, args):
+    self.gate = os.path.join(args["model_repository"], "gate")
+
 def execute(self, requests):
     answers = []
     for request in requests:
+        while request.request_id().startswith("held") and not os.path.exists(self.gate):
+            time.sleep(0.002)
         x = tensor(request)
         address = x.__array_interface__["data"][0]
         place = np.array([address % 64, address % 4096, x.flags.aligned and x.flags.writeable, os.getpid()], np.int64)
@@ -73,8 +78,20 @@ def execute(self, requests):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("large") / "models"
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("large") / "models"
+
+
+@pytest.fixture
+def gate(root: Path) -> Iterator[Path]:
+    """Held requests of `tells` wait until this file is there."""
+    file = root / "tells" / "gate"
+    yield file
+    file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
     write_model(root, "tells", TELL, io=FACTS)
     write_model(root, "adds", answering("x.__iadd__(1)"))
     write_model(root, "itself", CALLS, io=TWO)
@@ -129,25 +146,25 @@ def shared_bytes(server: Server, model: str) -> int:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_large_input_is_received_where_the_model_reads_it(server: Server, way: str) -> None:
-    processes = set()
-
-    def one(x: np.ndarray) -> None:
-        result = WAYS[way](server, "tells", x)
+def test_a_large_input_is_received_where_the_model_reads_it(server: Server, gate: Path, way: str) -> None:
+    def one(x: np.ndarray, request_id: str = "") -> int:
+        result = WAYS[way](server, "tells", x, request_id)
         assert (result.as_numpy("Y") == x + 1).all()
         behind_alignment, inside_page, fit, process = result.as_numpy("PLACE").tolist()
         assert fit and behind_alignment == 0
         # Behind the head of its message: a copy would begin on a page of its own.
         assert inside_page != 0
-        processes.add(process)
-
-    def both_instances_answered() -> bool:
-        list(pool.map(one, inputs))
-        return len(processes) == 2
+        return int(process)
 
     inputs = [numbers(seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        until(both_instances_answered)
+        # One instance is held, so the other answers.
+        held = pool.submit(one, inputs[0], "held")
+        until(lambda: running(server, "tells") == 1)
+        others = set(map(one, inputs[1:]))
+        gate.touch()
+        assert len(others) == 1 and held.result() not in others
+        list(pool.map(one, inputs))
 
 
 @pytest.mark.parametrize("size", [20_000, 200_001])
@@ -167,27 +184,27 @@ def test_a_called_model_that_writes_to_its_input_writes_to_a_copy(server: Server
         assert y[-1] == x[-1] + 1, request_id
 
 
+@pytest.mark.timeout(300)
 def test_memory_is_back_at_its_level_after_many_requests(server: Server) -> None:
     process = psutil.Process(server.pid)
     x = numbers(1)
 
-    def rounds(count: int) -> int:
+    def level() -> int:
         with grpcclient.InferenceServerClient(server.grpc) as client, ThreadPoolExecutor(4) as pool:
-            for done in [pool.submit(client.infer, "tells", [tensor(grpcclient, x)]) for _ in range(count)]:
+            for done in [pool.submit(client.infer, "tells", [tensor(grpcclient, x)]) for _ in range(50)]:
                 done.result()
         until(lambda: shared_bytes(server, "tells") <= 2 * KEPT + MEGA)
         return int(process.memory_info().rss)
 
-    before = rounds(30)
-    after = rounds(120)
-    assert after < before + 40 * MEGA
+    # How many are under way at a time, and so what a round leaves for the next, is the machine's affair.
+    settles(level, 20 * MEGA)
 
 
 def test_a_process_that_is_killed_gives_back_what_it_held(server: Server) -> None:
     x = numbers(2)
     answers = [ask_grpc(server, "keeps", x).as_numpy("Y").tolist() for _ in range(12)]
     (worker,) = {int(process) for process, _ in answers}
-    assert answers[-1][1] == 12
+    assert answers[-1][1] == answers[0][1] + 11
     assert shared_bytes(server, "keeps") > 120 * 1_000_000
     os.kill(worker, signal.SIGKILL)
     until(lambda: shared_bytes(server, "keeps") <= KEPT + MEGA)
