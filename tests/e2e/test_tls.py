@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 statement = pytest.mark.statement
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # with empty settings
 TENSOR = {"name": "INPUT0", "shape": [1, 1], "datatype": "FP32", "data": [1]}
 
 
@@ -84,7 +86,7 @@ def credentials(folder: Path, identity: str = "") -> rpc.ChannelCredentials:
 def live(server: Server, folder: Path, identity: str = "") -> bool:
     with rpc.secure_channel(server.grpc, credentials(folder, identity)) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        return bool(stub.ServerLive(pb.ServerLiveRequest(), timeout=10).live)
+        return bool(stub.ServerLive(pb.ServerLiveRequest(), timeout=60).live)
 
 
 @statement("T201")
@@ -211,6 +213,13 @@ def test_a_pattern_that_is_no_pattern_ends_the_start(repository: Path) -> None:
     assert ended.value.code == 1 and "(" in ended.value.log
 
 
+def until_closed(raw: socket.socket) -> bytes:
+    data = b""
+    while part := raw.recv(4096):
+        data += part
+    return data
+
+
 @statement("T203")
 def test_a_client_that_pings_too_often_is_sent_away(repository: Path) -> None:
     keepalive: list[tuple[str, Any]] = [
@@ -221,7 +230,7 @@ def test_a_client_that_pings_too_often_is_sent_away(repository: Path) -> None:
         ("grpc.http2.min_time_between_pings_ms", 20),
         ("grpc.http2.min_ping_interval_without_data_ms", 20),
     ]
-    (repository / "m" / "config.pbtxt").write_text(identity_config(delay_ms=30_000))
+    (repository / "m" / "config.pbtxt").write_text(identity_config(delay_ms=600_000))
     with (
         serve(repository, "--grpc-http2-max-ping-strikes=1", "--exit-timeout-secs=0") as server,
         rpc.insecure_channel(server.grpc, options=keepalive) as channel,
@@ -229,21 +238,21 @@ def test_a_client_that_pings_too_often_is_sent_away(repository: Path) -> None:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         message = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0" * 4])
         message.inputs.add(name="INPUT0", datatype="FP32", shape=[1, 1])
-        with pytest.raises(rpc.RpcError, match=r"(?i)too.many.pings|goaway|enhance") as caught:
-            stub.ModelInfer(message, timeout=25)
+        with pytest.raises(rpc.RpcError) as caught:
+            stub.ModelInfer(message, timeout=100)
+        # The library may have seen the connection's end before the words that came with it.
         assert caught.value.code() == rpc.StatusCode.UNAVAILABLE
+        with socket.create_connection(("127.0.0.1", server.ports["grpc"]), 60) as raw:
+            raw.sendall(PREFACE + (b"\0\0\x08\x06\0" + bytes(4) + b"12345678") * 5)
+            assert b"\0\0\0\x0btoo_many_pings" in until_closed(raw)  # ENHANCE_YOUR_CALM, and why
 
 
 @statement("T203")
 def test_a_connection_over_its_age_is_told_to_leave(repository: Path) -> None:
-    import socket
-
     with serve(repository, "--grpc-max-connection-age=100", "--grpc-max-connection-age-grace=100") as server:
-        with socket.create_connection(("127.0.0.1", server.ports["grpc"]), 30) as raw:
-            raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-            data = b""
-            while part := raw.recv(4096):
-                data += part
+        with socket.create_connection(("127.0.0.1", server.ports["grpc"]), 60) as raw:
+            raw.sendall(PREFACE)
+            data = until_closed(raw)
         assert b"\x07\0\0\0\0\0" in data  # a GOAWAY frame, before the end
 
 
