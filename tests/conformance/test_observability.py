@@ -138,6 +138,8 @@ def test_logging_settings_are_shown_and_changed(fresh: Server) -> None:
 def test_iso8601_lines_have_the_documented_form(tmp_path: Path) -> None:
     add_model(tmp_path, "m", identity_config())
     with serve(tmp_path, "--log-format=ISO8601") as running:
+        running.send_signal()
+        running.wait()  # the log is written by a thread of its own
         lines = running.log.splitlines()
     assert lines
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [IWE] \d+ \S+:\d+\] ", line) for line in lines), lines

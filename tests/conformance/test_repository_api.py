@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("explicit")
     add_model(root, "id", identity_config())
     add_model(root, "other", identity_config())
+    add_model(root, "untouched", identity_config())
     add_model(root, "scale", ONNX, onnx_model=onnx_scale(2.0))
     broken = add_model(root, "broken", ONNX)
     (broken / "1" / "model.onnx").write_bytes(b"this is no model")
@@ -72,9 +74,10 @@ def explicit(repository: Path) -> Iterator[Server]:
 def test_index_lists_loaded_versions_with_state_and_the_rest_by_name(explicit: Server) -> None:
     rows = {row["name"]: row for row in index(explicit)}
     assert rows["id"] == {"name": "id", "version": "1", "state": "READY"}
-    assert rows["other"] == {"name": "other"}
+    assert rows["untouched"] == {"name": "untouched"}
     assert list(rows) == sorted(rows)
-    assert index(explicit, {"ready": True}) == [rows["id"]]
+    ready = index(explicit, {"ready": True})
+    assert rows["id"] in ready and {row["state"] for row in ready} == {"READY"}
 
 
 @statement("T130", "T131")
@@ -208,26 +211,31 @@ def test_an_unchanged_model_is_left_alone_and_a_touched_one_is_loaded_again(expl
 def test_more_instances_drop_no_request(explicit: Server, repository: Path) -> None:
     model = add_model(repository, "grow", identity_config(more="instance_group { count: 1 kind: KIND_CPU }\n"))
     assert load(explicit, "grow").status == 200
-    done, bad = threading.Event(), []
+    done, bad, asked = threading.Event(), [], [0, 0, 0]
 
-    def ask() -> None:
+    def ask(number: int) -> None:
         tensor = {"name": "INPUT0", "shape": [1, 1], "datatype": "FP32", "data": [1]}
         while not done.is_set():
             answer = explicit.infer("grow", [tensor])
             if answer.status != 200:
                 bad.append(answer)
+            asked[number] += 1
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     try:
-        for count in (2, 3, 1):
+        for turn, count in enumerate((2, 3, 1), 1):
+            since = list(asked)
+            until(lambda since=since: all(now > before for now, before in zip(asked, since, strict=True)))
             (model / "config.pbtxt").write_text(
                 identity_config(more=f"instance_group {{ count: {count} kind: KIND_CPU }}\n")
             )
-            touch(model / "config.pbtxt")
-            os.utime(model / "config.pbtxt", ns=((2 + count) * 10**18, (2 + count) * 10**18))
-            load(explicit, "grow")
+            later = time.time_ns() + turn * 1000 * 10**9  # another time each turn, however coarse the clock is
+            os.utime(model / "config.pbtxt", ns=(later, later))
+            assert load(explicit, "grow").status == 200
+            groups = explicit.ask("GET", "/v2/models/grow/config").json["instance_group"]
+            assert [group["count"] for group in groups] == [count]
     finally:
         done.set()
         for thread in threads:
@@ -265,7 +273,7 @@ def test_a_name_that_climbs_out_is_400(explicit: Server) -> None:
 def test_a_config_that_is_refused_is_named_in_the_log(explicit: Server) -> None:
     answer = load(explicit, "badconfig")
     assert (answer.status, answer.error) == (500, "failed to load 'badconfig', failed to poll from model repository")
-    assert "no_such_field" in explicit.log and "config.pbtxt:1" in explicit.log
+    until(lambda: "no_such_field" in explicit.log and "config.pbtxt:1" in explicit.log)
 
 
 @statement("T153")
