@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from serving import Server, add_model, identity_config, serve
+from serving.http import TIMEOUT_S
 from serving.waiting import until
 
 MORE = 20  # descriptors that the server may still open
@@ -30,21 +31,20 @@ def get(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("port", ["http", "grpc"])
 def test_out_of_descriptors(server: Server, port: str) -> None:
     process = psutil.Process(server.process.pid)
-    kept = socket.create_connection(("127.0.0.1", server.ports["http"]), 10)
+    kept = socket.create_connection(("127.0.0.1", server.ports["http"]), TIMEOUT_S)
     assert get(kept).startswith(b"HTTP/1.1 200")
     used = process.num_fds()
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used + MORE, used + MORE))
 
-    many = [socket.create_connection(("127.0.0.1", server.ports[port]), 10) for _ in range(3 * MORE)]
-    until(lambda: process.num_fds() >= used + MORE, 10)
+    many = [socket.create_connection(("127.0.0.1", server.ports[port]), TIMEOUT_S) for _ in range(3 * MORE)]
+    until(lambda: process.num_fds() >= used + MORE)
     assert get(kept).startswith(b"HTTP/1.1 200")
     # Not by trying again and again: what cannot be accepted costs nothing.
     assert process.cpu_percent(interval=1) < 50
 
     for one in many:
         one.close()
-    with socket.create_connection(("127.0.0.1", server.ports["http"]), 10) as late:
-        late.settimeout(10)
+    with socket.create_connection(("127.0.0.1", server.ports["http"]), TIMEOUT_S) as late:
         assert get(late).startswith(b"HTTP/1.1 200")
     kept.close()
-    until(lambda: process.num_fds() <= used, 10)
+    until(lambda: process.num_fds() <= used)

@@ -65,4 +65,4 @@ def test_a_file_is_served_over_sockets(file: Path, command: list[str]) -> None:
                 assert server.infer("double", [tensor]).as_numpy("output").tolist() == [2, 4]
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0

@@ -11,7 +11,7 @@ import pytest
 from serving import Server, serve
 
 # Milliseconds on a quiet machine; the proof `cancel` in bench/proof measures them.
-SEEN_WITHIN_S = 10.0
+SEEN_WITHIN_S = 30.0
 
 
 def _loaded() -> ModuleType:

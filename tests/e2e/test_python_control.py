@@ -9,6 +9,7 @@ from pathlib import Path
 import argosy
 import numpy as np
 import pytest
+from serving.waiting import until
 
 statement = pytest.mark.statement
 
@@ -170,7 +171,7 @@ def test_loading_from_a_model_holds_up_nobody_else(root: Path, tmp_path_factory:
         server.load("other")
         assert not waiting.done()
         gate.touch()
-        waiting.result(20)
+        waiting.result(60)
         assert ask(server, "slow", 5) == [5]
 
 
@@ -181,7 +182,7 @@ def test_many_models_may_wait_for_loads_at_once(root: Path) -> None:
     with serve(root, *names) as server:
         futures = [server.submit(name, {"X": np.ones(1, np.float32)}) for name in names for _ in range(5)]
         for future in futures:
-            future.result(20)
+            future.result(60)
 
 
 MINE = """
@@ -218,4 +219,5 @@ def test_the_simple_class_does_the_same(root: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert [thread.name for thread in threading.enumerate() if thread.name == "model-control"] == []
+    # Who has answered is no longer waited for, but may not be over.
+    until(lambda: "model-control" not in [thread.name for thread in threading.enumerate()])

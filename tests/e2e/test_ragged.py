@@ -16,7 +16,7 @@ from serving.models import onnx_graph
 
 statement = pytest.mark.statement
 LENGTHS = (3, 0, 7, 1, 12, 5, 2, 9)
-TOGETHER = """dynamic_batching { preferred_batch_size: 8 max_queue_delay_microseconds: 30000000 }
+TOGETHER = """dynamic_batching { preferred_batch_size: 8 max_queue_delay_microseconds: 300000000 }
 instance_group { kind: KIND_CPU count: 1 }
 """
 

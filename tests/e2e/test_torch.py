@@ -269,7 +269,7 @@ def test_what_does_not_fit_is_told_while_loading(reasons: dict[str, str], name: 
 @pytest.mark.slow
 def test_the_example_exports_a_single_file_that_is_a_model(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "examples" / "models" / "export_ranker.py"
-    subprocess.run([sys.executable, example, tmp_path / "ranker.pt2"], check=True, timeout=100)
+    subprocess.run([sys.executable, example, tmp_path / "ranker.pt2"], check=True, timeout=250)
     with serve(tmp_path / "ranker.pt2") as server:
         assert server.ask("GET", "/v2/models/ranker/config").json["max_batch_size"] == 64
         sent = [tensor("features", np.ones((3, 8))), tensor("weight", [[0.0], [1.0], [2.0]])]

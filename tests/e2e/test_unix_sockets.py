@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tritonclient.grpc as grpcclient
 from serving import add_model, identity_config, serve
+from serving.http import TIMEOUT_S
 
 
 def test_both_protocols_are_served_on_paths(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_both_protocols_are_served_on_paths(tmp_path: Path) -> None:
     flags = (f"--http-address=unix:{http}", f"--grpc-address=unix:{grpc}")
     with serve(tmp_path / "repository", *flags) as server:
         with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(10)
+            raw.settimeout(TIMEOUT_S)
             raw.connect(str(http))
             raw.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
             assert raw.recv(4096).startswith(b"HTTP/1.1 200")
@@ -33,7 +34,7 @@ def test_the_path_of_a_server_that_was_killed_is_taken_over(tmp_path: Path) -> N
     http = tmp_path / "http.sock"
     with serve(tmp_path / "repository", f"--http-address=unix:{http}") as first:
         first.process.kill()
-        first.process.wait(10)
+        first.wait()
     assert http.exists()
     with serve(tmp_path / "repository", f"--http-address=unix:{http}"), socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(http))
