@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,21 +23,13 @@ max_batch_size: 8
 input { name: "INPUT0" data_type: TYPE_FP32 dims: [ 4 ] }
 output { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 4 ] }
 """
-READY_WITHIN_S = 30.0
-STOPPED_WITHIN_S = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; held together so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+READY_WITHIN_S = 60.0
+STOPPED_WITHIN_S = 60.0
+SERVICES = ("HTTPService", "Metrics Service")
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()
@@ -46,16 +38,16 @@ def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, by
         connection.close()
 
 
-def wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
+def ports_told(log: Path, server: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Where the server says that it listens, for HTTP and for metrics; it says so when it is ready."""
     until = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < until:
         if server.poll() is not None:
             raise AssertionError(f"the server ended with status {server.returncode}")
-        try:
-            if ask(port, "GET", "/v2/health/ready")[0] == 200:
-                return
-        except OSError:
-            pass
+        text = log.read_text(errors="replace")
+        told = [re.search(rf"^Started {name} at \S+:(\d+)\n", text, re.MULTILINE) for name in SERVICES]
+        if told[0] and told[1]:
+            return int(told[0][1]), int(told[1][1])
         time.sleep(0.05)
     raise AssertionError(f"not ready within {READY_WITHIN_S} s")
 
@@ -74,17 +66,17 @@ def check(http_port: int, metrics_port: int) -> None:
 
 
 def main(argosy: str) -> int:
-    http_port, grpc_port, metrics_port = free_ports(3)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch, "repository", "echo")
         (model / "1").mkdir(parents=True)
         (model / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
-        ports = ["--http-port", str(http_port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics_port)]
+        ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
         log = Path(scratch, "log")
         with log.open("wb") as sink:
             server = subprocess.Popen([argosy, "serve", str(model.parent), *ports], stdout=sink, stderr=sink)
             try:
-                wait_until_ready(http_port, server)
+                http_port, metrics_port = ports_told(log, server)
+                assert ask(http_port, "GET", "/v2/health/ready")[0] == 200
                 check(http_port, metrics_port)
                 server.send_signal(signal.SIGTERM)
                 status = server.wait(STOPPED_WITHIN_S)
