@@ -212,7 +212,7 @@ def test_a_model_may_close_its_outputs_and_its_exit_functions_run(root: Path) ->
 def alive(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
