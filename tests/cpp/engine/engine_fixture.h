@@ -141,34 +141,37 @@ class HeldBackend final : public backend::Backend {
   };
 
   explicit HeldBackend(std::shared_ptr<Door> door) : door_(std::move(door)) {}
-  Result<std::unique_ptr<backend::LoadedModel>> load(const model::SpecPtr&, const backend::InstanceSlot&) override {
-    return std::unique_ptr<backend::LoadedModel>(std::make_unique<Loaded>(door_));
+  Result<std::unique_ptr<backend::LoadedModel>> load(const model::SpecPtr& spec,
+                                                     const backend::InstanceSlot&) override {
+    return std::unique_ptr<backend::LoadedModel>(std::make_unique<Loaded>(door_, spec));
   }
 
  private:
   class Held final : public backend::Instance {
    public:
-    explicit Held(std::shared_ptr<Door> door) : door_(std::move(door)) {}
+    Held(std::shared_ptr<Door> door, model::SpecPtr spec) : door_(std::move(door)), spec_(std::move(spec)) {}
     Status execute(backend::Batch& batch) override {
       door_->pass();
       batch.outputs = batch.inputs;
-      batch.outputs[0].name = "OUTPUT0";
+      batch.outputs[0].name = spec_->outputs[0].name;
       return {};
     }
     Status healthy() const override { return door_->health; }
 
    private:
     std::shared_ptr<Door> door_;
+    const model::SpecPtr spec_;
   };
   class Loaded final : public backend::LoadedModel {
    public:
-    explicit Loaded(std::shared_ptr<Door> door) : door_(std::move(door)) {}
+    Loaded(std::shared_ptr<Door> door, model::SpecPtr spec) : door_(std::move(door)), spec_(std::move(spec)) {}
     Result<std::unique_ptr<backend::Instance>> make_instance(const backend::InstanceSlot&) override {
-      return std::unique_ptr<backend::Instance>(std::make_unique<Held>(door_));
+      return std::unique_ptr<backend::Instance>(std::make_unique<Held>(door_, spec_));
     }
 
    private:
     std::shared_ptr<Door> door_;
+    const model::SpecPtr spec_;
   };
   std::shared_ptr<Door> door_;
 };

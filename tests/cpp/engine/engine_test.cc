@@ -94,20 +94,21 @@ TEST_F(EngineTest, ADeadlineIsKeptWhileTheOnlyInstanceIsBusy) {
     late_by = std::min(late_by, Nanos(answer.when - due));
     EXPECT_EQ(answers->count(), tries);
   }
-  EXPECT_LT(late_by, 5ms);
+  EXPECT_LT(late_by, 50ms);
 }
 
 TEST_F(EngineTest, AnEarlierDeadlineReArmsTheTimer) {
   load(spec("m", "held"));
   submit(request(0, answers));
   door->wait_inside(1);
-  for (const auto& [number, timeout] : std::map<int, int>{{1, 300'000}, {2, 100'000}}) {
-    auto late = request(number, answers);
-    late->timeout_us = static_cast<std::uint64_t>(timeout);
-    submit(std::move(late));
-  }
-  answers->wait_for(2);
-  EXPECT_EQ(answers->order(), (std::vector<std::int64_t>{2, 1}));
+  auto later = request(1, answers), sooner = request(2, answers);
+  later->timeout_us = 60'000'000;
+  sooner->timeout_us = 100'000;
+  const TimePoint due = later->timings.received + 60s;
+  submit(std::move(later));
+  submit(std::move(sooner));
+  EXPECT_LT(answers->of(2).when, due);
+  EXPECT_EQ(answers->order(), std::vector<std::int64_t>{2});
 }
 
 TEST_F(EngineTest, ACancelledRequestIsAnsweredAtOnceAndNeverRuns) {
@@ -205,18 +206,35 @@ TEST_F(EngineTest, KeepsArrivalOrderAcrossInstancesWhenAsked) {
 }
 
 TEST_F(EngineTest, WaitsForCompanyUntilTheDelayAndNoLonger) {
+  std::int32_t first = 0;
+  // Those that a busy machine keeps apart for the whole delay run apart: then once more, with a longer one.
+  for (const Micros delay : {Micros(100ms), Micros(1s), Micros(10s)}) {
+    const std::string name = "waits_" + std::to_string(delay.count());
+    auto patient = spec(name);
+    patient.batching->max_queue_delay = delay;
+    patient.instances[0].count = 3;
+    load(std::move(patient));
+    const TimePoint due = clock.now() + delay;
+    for (std::int32_t i = 0; i < 3; ++i) submit(request(first + i, answers), name);
+    const bool in_time = clock.now() < due;
+    answers->wait_for(static_cast<std::size_t>(first) + 3);
+    EXPECT_GE(answers->of(first).when, due);
+    first += 3;
+    if (!in_time) continue;
+    EXPECT_EQ(statistics(name).executions, 1u);
+    return;
+  }
+  FAIL() << "three requests took ten seconds to be submitted";
+}
+
+TEST_F(EngineTest, AFullBatchDoesNotWaitForTheDelay) {
   auto patient = spec();
-  patient.batching->max_queue_delay = 100ms;
+  patient.batching->max_queue_delay = 600s;
   patient.instances[0].count = 3;
   load(std::move(patient));
-  for (int i = 0; i < 3; ++i) submit(request(i, answers));
-  answers->wait_for(3);
+  for (int i = 0; i < 8; ++i) submit(request(i, answers));  // 8 rows: ripe at once
+  answers->wait_for(8);
   EXPECT_EQ(statistics().executions, 1u);
-  const TimePoint full = SteadyClock().now();
-  for (int i = 3; i < 11; ++i) submit(request(i, answers));  // 8 rows: ripe at once
-  answers->wait_for(11);
-  EXPECT_LT(answers->of(10).when, full + 90ms);
-  EXPECT_EQ(statistics().executions, 2u);
 }
 
 TEST_F(EngineTest, AReloadUnderLoadLosesNothing) {
@@ -226,14 +244,24 @@ TEST_F(EngineTest, AReloadUnderLoadLosesNothing) {
   std::atomic<int> next{0};
   for (int c = 0; c < 4; ++c) {
     clients.emplace_back([&] {
-      while (!done) submit(request(next++, answers));
+      while (!done) {
+        // Not more than the engine keeps up with, however long this test is kept from running.
+        if (static_cast<std::size_t>(next) < answers->count() + 1000) {
+          submit(request(next++, answers));
+        } else {
+          std::this_thread::yield();
+        }
+      }
     });
   }
-  for (int i = 0; i < 20; ++i) load(spec());
+  for (int i = 0; i < 20; ++i) {
+    const int before = next;
+    while (next < before + 10) std::this_thread::yield();
+    load(spec());
+  }
   done = true;
   clients.clear();
   answers->wait_for(static_cast<std::size_t>(next));
-  EXPECT_GT(next, 100);
   EXPECT_EQ(answers->most_times(), 1u);
   for (int i = 0; i < next; ++i) {
     const auto response = answers->of(i).response;
@@ -286,8 +314,8 @@ TEST_F(EngineTest, TellsWhichInstanceIsUnhealthy) {
 TEST_F(EngineTest, StopsTwiceAndRefusesAfter) {
   load(spec());
   const auto handle = *engine->find("m");
-  EXPECT_TRUE(engine->stop(clock.now() + 1s));
-  EXPECT_TRUE(engine->stop(clock.now() + 1s));
+  EXPECT_TRUE(engine->stop(clock.now() + 60s));
+  EXPECT_TRUE(engine->stop(clock.now() + 60s));
   engine->submit(handle, request(0, answers));
   EXPECT_EQ(answers->of(0).response.status,
             unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests"));
