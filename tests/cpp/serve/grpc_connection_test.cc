@@ -275,7 +275,7 @@ TEST(GrpcConnection, DecoupledAnswersStreamAndAnEmptyFinalComesOnRequest) {
 
 TEST(GrpcConnection, ADeadlineEndsTheCallWhileTheModelIsBusy) {
   GrpcServer server;
-  server.load("slow", "identity", {{"execute_delay_ms", "400"}});
+  server.load("slow", "identity", {{"execute_delay_ms", "600000"}});  // ends when its client leaves
   GrpcClient client(server);
   const auto first = client.start(kModelInfer);
   client.message(first, infer_request("slow", "x"), true);

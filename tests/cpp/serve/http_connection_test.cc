@@ -105,9 +105,9 @@ TEST_F(HttpServer, AClientThatLeavesCancelsItsInference) {
     client.send(post("/v2/models/slow/infer", kBody));
     client.send(get("/v2/health/live"));
     while (front_->running() == 0) std::this_thread::yield();
-  }  // closes; the model would take 20 s
+  }  // closes; the model would take 300 s
   while (front_->running() != 0) std::this_thread::yield();
-  EXPECT_LT(clock_.now() - begin, 5s);
+  EXPECT_LT(clock_.now() - begin, 60s);
 }
 
 TEST_F(HttpServer, AMalformedRequestIsAnsweredAndTheConnectionClosed) {
@@ -158,13 +158,13 @@ TEST_F(HttpServer, ReadsNoFasterThanItsClientDoes) {
 }
 
 TEST_F(HttpServer, DrainingFinishesWhatRunsAndCloses) {
-  load("short", false, "100");
+  load("held", false, "0", "held");
   start();
   HttpClient idle = connect();
   EXPECT_EQ(status_of(idle.ask(get("/v2/health/live"))), 200);
   HttpClient busy = connect();
-  busy.send(post("/v2/models/short/infer", kBody));
-  while (front_->running() == 0) std::this_thread::yield();
+  busy.send(post("/v2/models/held/infer", kBody));
+  door_->wait_inside(1);
   std::string last;
   std::thread reader([&] {
     last = busy.until_closed();
@@ -173,8 +173,9 @@ TEST_F(HttpServer, DrainingFinishesWhatRunsAndCloses) {
   std::thread other([&] {
     EXPECT_EQ(idle.until_closed(), "");
     idle.end();
+    door_->open();  // by now it drains
   });
-  EXPECT_TRUE(front_->drain(clock_.now() + 10s));
+  EXPECT_TRUE(front_->drain(clock_.now() + 60s));
   reader.join();
   other.join();
   EXPECT_EQ(status_of(last), 200);

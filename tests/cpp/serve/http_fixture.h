@@ -1,7 +1,7 @@
 #pragma once
 
-// A front with a real engine and the identity backend on free ports, a control handler
-// that tells what it was asked, and a blocking client.
+// A front with a real engine, the identity backend and one that the test holds back, on
+// free ports; a control handler that tells what it was asked, and a blocking client.
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -14,6 +14,7 @@
 
 #include "backend/identity/identity.h"
 #include "base/guarded.h"
+#include "engine/engine_fixture.h"
 #include "net/socket.h"
 #include "serve/front.h"
 
@@ -101,20 +102,24 @@ class HttpServer : public ::testing::Test {
  protected:
   HttpServer() {
     EXPECT_TRUE(backends_->add("identity", backend::make_identity_backend()).ok());
+    EXPECT_TRUE(backends_->add("held", std::make_shared<engine::HeldBackend>(door_)).ok());
     engine_ = std::make_unique<engine::Engine>(engine::EngineOptions{}, backends_, metrics_, clock_);
     load("m", false, "0");
-    load("slow", false, "20000");
+    load("slow", false, "300000");
     load("dec", true, "0");
     options_.grpc.enabled = false;
   }
   ~HttpServer() override {
+    door_->open();
     if (front_) front_->stop();
     engine_->stop(clock_.now());
   }
-  void load(const std::string& name, bool decoupled, const std::string& delay_ms) {
+  // The backend "held" answers when the door is open.
+  void load(const std::string& name, bool decoupled, const std::string& delay_ms,
+            const std::string& backend = "identity") {
     model::ModelSpec spec;
     spec.name = name;
-    spec.backend = "identity";
+    spec.backend = backend;
     spec.max_batch_rows = 8;
     spec.decoupled = decoupled;
     spec.inputs = {{.name = "IN", .dtype = tensor::DType::int32, .dims = {-1}}};
@@ -133,6 +138,7 @@ class HttpServer : public ::testing::Test {
   HttpClient connect() { return HttpClient(front_->http_port()); }
 
   SteadyClock clock_;
+  std::shared_ptr<engine::HeldBackend::Door> door_ = std::make_shared<engine::HeldBackend::Door>();
   std::shared_ptr<backend::Registry> backends_ = std::make_shared<backend::Registry>();
   std::shared_ptr<metrics::Registry> metrics_ = std::make_shared<metrics::Registry>();
   std::unique_ptr<engine::Engine> engine_;

@@ -142,7 +142,7 @@ TEST_F(GrpcRoom, IsNotAskedForSmallRequestsNorForOtherModels) {
 
 TEST_F(GrpcRoom, AClientThatStopsHalfWayGivesItBack) {
   const auto becomes = [&](auto condition) {
-    const TimePoint patience = server_.clock.now() + std::chrono::seconds(20);
+    const TimePoint patience = server_.clock.now() + std::chrono::seconds(60);
     while (!condition() && server_.clock.now() < patience) server_.loop->run_there([](const net::IoToken&) {});
     return condition();
   };
@@ -153,8 +153,7 @@ TEST_F(GrpcRoom, AClientThatStopsHalfWayGivesItBack) {
                  std::string(reinterpret_cast<const char*>(prefix.data()), prefix.size()) + message.substr(0, 500'000),
                  false);
   client.flush();
-  EXPECT_TRUE(becomes([&] { return rooms_->asked() == 1; }));
-  EXPECT_GE(rooms_->living(), 1);
+  EXPECT_TRUE(becomes([&] { return rooms_->asked() == 1 && rooms_->living() >= 1; }));
   client.hang_up();
   EXPECT_TRUE(becomes([&] { return rooms_->living() == 0; }));
 }

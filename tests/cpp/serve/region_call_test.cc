@@ -25,6 +25,7 @@ class RegionCall : public HttpServer {
     EXPECT_TRUE(regions_.register_cuda("gpu", *client_gpu_->export_ipc(block_), 3, 4096).ok());
   }
   ~RegionCall() override {
+    door_->open();
     if (front_) front_->stop();
     engine_->stop(clock_.now());
     EXPECT_TRUE(server_gpu_->violations().empty());
@@ -123,33 +124,36 @@ TEST_F(RegionCall, TellsOfAGpuInTrouble) {
 }
 
 TEST_F(RegionCall, KeepsWhatIsUnregisteredUntilTheAnswer) {
-  load("held", false, "300");
+  load("held", false, "0", "held");
   start_sharing();
   put(object_.data(), 1, 1);
   HttpClient client = connect();
   client.send(post("/v2/models/held/infer", R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,2],)" +
                                                 place("host", 0, 8) + R"(}],"outputs":[{"name":"OUT",)" +
                                                 place("host", 8, 8) + "}]}"));
-  while (engine_->in_flight() == 0) std::this_thread::yield();
+  door_->wait_inside(1);
   regions_.unregister(shm::Kind::system, "host");
   EXPECT_EQ(regions_.list(shm::Kind::system).size(), 1u);
+  door_->open();
   EXPECT_EQ(status_of(client.answer()), 200);
   EXPECT_EQ(numbers(object_.data() + 8), (Numbers{1, 1}));
   // The sink, which holds the region, dies right after its last word.
-  for (int i = 0; i < 1'000'000 && !regions_.list(shm::Kind::system).empty(); ++i) std::this_thread::yield();
+  const TimePoint patience = clock_.now() + std::chrono::seconds(60);
+  while (!regions_.list(shm::Kind::system).empty() && clock_.now() < patience) std::this_thread::yield();
   EXPECT_TRUE(regions_.list(shm::Kind::system).empty());
 }
 
 TEST_F(RegionCall, FailsWhereTheClientTookItsMemoryAway) {
-  load("held", false, "300");
+  load("held", false, "0", "held");
   start_sharing();
   HttpClient client = connect();
   client.send(
       post("/v2/models/held/infer",
            R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,2],"data":[1,2]}],"outputs":[{"name":"OUT",)" +
                place("host", 8, 8) + "}]}"));
-  while (engine_->in_flight() == 0) std::this_thread::yield();
+  door_->wait_inside(1);
   object_.truncate(0);
+  door_->open();
   const std::string answer = client.answer();
   EXPECT_EQ(status_of(answer), 400);
   EXPECT_THAT(body_of(answer), HasSubstr("lost pages while it was in use"));
@@ -157,15 +161,16 @@ TEST_F(RegionCall, FailsWhereTheClientTookItsMemoryAway) {
 }
 
 TEST_F(RegionCall, AnswersWhatIsUnderWayWhenTheFrontStops) {
-  load("held", false, "300");
+  load("held", false, "0", "held");
   start_sharing();
   HttpClient client = connect();
   client.send(post("/v2/models/held/infer", R"({"inputs":[{"name":"IN","datatype":"INT32","shape":[1,2],)" +
                                                 place("gpu", 0, 8) + R"(}],"outputs":[{"name":"OUT",)" +
                                                 place("gpu", 8, 8) + "}]}"));
-  while (engine_->in_flight() == 0) std::this_thread::yield();
+  door_->wait_inside(1);
   front_->stop();
-  engine_->stop(clock_.now() + std::chrono::seconds(10));
+  door_->open();
+  EXPECT_TRUE(engine_->stop(clock_.now() + std::chrono::seconds(60)));
   EXPECT_EQ(engine_->in_flight(), 0u);
 }
 
