@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 
@@ -17,8 +18,11 @@ class SharedObject {
  public:
   explicit SharedObject(std::size_t size) : size_(size) {
     static std::atomic<int> count{0};
-    key_ = "/argosy-test-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
-    descriptor_ = ::shm_open(key_.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+    // One that is there is what a test left that was killed, in a process of the same number.
+    do {
+      key_ = "/argosy-test-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+      descriptor_ = ::shm_open(key_.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+    } while (descriptor_ < 0 && errno == EEXIST);
     EXPECT_GE(descriptor_, 0) << key_;
     truncate(size);
     data_ = static_cast<std::byte*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0));

@@ -19,7 +19,7 @@ std::string read_all(int descriptor) {
   char buffer[256];
   for (;;) {
     pollfd watched{descriptor, POLLIN, 0};
-    poll(&watched, 1, 5000);
+    poll(&watched, 1, 60'000);
     const auto count = read(descriptor, buffer, sizeof buffer);
     if (count <= 0) return text;
     text.append(buffer, static_cast<std::size_t>(count));
@@ -43,7 +43,7 @@ TEST(Process, AKilledOneIsSeenAtItsDescriptor) {
   ASSERT_TRUE(process.ok());
   process->kill();
   pollfd watched{process->death(), POLLIN, 0};
-  ASSERT_EQ(poll(&watched, 1, 5000), 1);
+  ASSERT_EQ(poll(&watched, 1, 60'000), 1);
   EXPECT_EQ(process->wait(), "was killed by signal 9 (Killed)");
 }
 
