@@ -54,6 +54,8 @@ class Connection {
   // Starts a non-blocking connect and registers with `epoll`.
   Status open(int epoll, const Address& to);
   bool is_open() const { return fd_ >= 0; }
+  // False also for one whose server takes no more; what is in flight on it still gets its outcome.
+  virtual bool takes_more() const { return is_open(); }
 
   // The exchange must stay unchanged until its outcome, a large one while the connection
   // is open. open() first. Bytes leave with the next flush(). An outcome that has the

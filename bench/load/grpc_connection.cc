@@ -102,6 +102,8 @@ class GrpcConnection final : public Connection {
     nghttp2_session_callbacks_del(callbacks_);
   }
 
+  bool takes_more() const override { return is_open() && nghttp2_session_check_request_allowed(session_) != 0; }
+
   void begin(const Exchange& exchange, std::uint64_t tag, const LikelyBody& likely) override {
     Call& call = free_call();
     call.tag = tag;

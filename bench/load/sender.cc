@@ -61,7 +61,8 @@ void Sender::add_connections() {
 void Sender::reopen_lost(TimePoint now) {
   for (auto& connection : connections_) {
     const auto slot = connection->slot;
-    if (connection->is_open() || lost_slots_[slot] < plan_.streams) continue;
+    if (lost_slots_[slot] < plan_.streams) continue;
+    if (connection->is_open()) connection->fail(unavailable("the server takes no more on this connection"));
     if (opened_[slot] != TimePoint::min() && now - opened_[slot] < kReopenPause) continue;
     opened_[slot] = now;
     if (auto status = connection->open(epoll_, plan_.address); !status.ok()) {
@@ -76,7 +77,7 @@ bool Sender::send_one(TimePoint due) {
   while (!free_slots_.empty()) {
     Connection* connection = free_slots_.front();
     free_slots_.pop_front();
-    if (!connection->is_open()) {
+    if (!connection->takes_more()) {
       ++lost_slots_[connection->slot];
       continue;
     }
@@ -128,7 +129,7 @@ void Sender::on_outcome(Connection& from, std::uint64_t tag, const Outcome& outc
   } else {
     current_.add_error(status.message());
   }
-  if (from.is_open()) {
+  if (from.takes_more()) {
     free_slots_.push_back(&from);
     send_due(now);
   } else {
