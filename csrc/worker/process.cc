@@ -13,8 +13,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "worker/group.h"
+
 namespace argosy::worker {
 namespace {
+
+constexpr int kLookMillis = 5;  // at a resource tracker that has not ended yet
 
 Status failed(const std::string& step, int error) { return internal_error(step + ": " + std::strerror(error)); }
 
@@ -104,14 +108,19 @@ Result<Process> Process::start(const Launch& launch) {
   made.output_ = std::move(output->read);
   made.errors_ = std::move(errors->read);
   made.death_ = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, id, 0)));
-  if (!made.death_) return failed("pidfd_open", errno);
+  if (!made.death_) {
+    const int why = errno;
+    ::kill(id, SIGKILL);
+    made.bury();
+    return failed("pidfd_open", why);
+  }
   return made;
 }
 
 Process::~Process() {
-  if (id_ < 0 || reaped_ || !death_) return;
+  if (!death_ || buried_) return;  // moved from, or nothing is left
   kill();
-  wait();
+  bury();
 }
 
 void Process::kill() const {
@@ -119,15 +128,28 @@ void Process::kill() const {
   syscall(SYS_pidfd_send_signal, death_.get(), SIGKILL, nullptr, 0);
 }
 
-std::string Process::wait() {
+std::string Process::wait() const {
   siginfo_t how{};
-  while (waitid(P_PID, static_cast<id_t>(id_), &how, WEXITED) != 0 && errno == EINTR) {}
-  reaped_ = true;
-  // What it started and left behind.
-  ::kill(-id_, SIGKILL);
+  // Not reaped: until then nobody else gets its number, which is its group's as well.
+  while (waitid(P_PID, static_cast<id_t>(id_), &how, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
   if (how.si_code == CLD_EXITED) return "exited with code " + std::to_string(how.si_status);
   const char* name = strsignal(how.si_status);
   return "was killed by signal " + std::to_string(how.si_status) + " (" + (name != nullptr ? name : "?") + ")";
+}
+
+void Process::bury(Nanos patience) {
+  wait();
+  const SteadyClock clock;
+  const TimePoint limit = clock.now() + patience;
+  while (end_group(id_) > 0 && clock.now() < limit) poll(nullptr, 0, kLookMillis);
+  // What it started is ours to reap where this process is the one that orphans come to.
+  siginfo_t orphan{};
+  while (waitid(P_PGID, static_cast<id_t>(id_), &orphan, WEXITED | WNOHANG) == 0 && orphan.si_pid != 0) {
+    orphan.si_pid = 0;
+  }
+  siginfo_t how{};
+  while (waitid(P_PID, static_cast<id_t>(id_), &how, WEXITED) != 0 && errno == EINTR) {}
+  buried_ = true;
 }
 
 }  // namespace argosy::worker

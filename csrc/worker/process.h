@@ -4,7 +4,7 @@
 // threads and locks), with its output in pipes and a descriptor that tells its death.
 //
 // It leads a process group of its own: a Ctrl-C meant for the server does not reach it,
-// and kill() reaches what it started. The destructor kills and reaps.
+// and bury() reaches what it started. The destructor kills and buries.
 //
 // Thread: start() from the thread that will live as long as the child, because the
 // child asks to be killed when that thread ends; kill() any; the rest the owner's.
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/time.h"
 
 namespace argosy::worker {
 
@@ -59,13 +60,17 @@ class Process {
 
   void kill() const;
 
-  // Reaps; blocks until it has ended. "exited with code 3", "was killed by signal 9 (Killed)".
-  std::string wait();
+  // Blocks until it has ended. "exited with code 3", "was killed by signal 9 (Killed)".
+  std::string wait() const;
+
+  // Once it has ended, or will: ends what it started and left behind, and reaps. Waits for
+  // resource trackers (worker/group.h), which end by themselves, for as long as `patience`.
+  void bury(Nanos patience = Nanos(0));
 
  private:
   Process() = default;
   int id_ = -1;
-  bool reaped_ = false;
+  bool buried_ = false;
   Descriptor death_, output_, errors_;
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kRemembered = 8u << 10;  // of standard error, for the crash report
 constexpr std::size_t kLongestLine = 16u << 10;
+constexpr Nanos kTrackerPatience = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -140,6 +141,8 @@ Status Worker::ended() {
   metrics_.end();
   readiness_.close(why);
   in_flight_.close(why);
+  // After all who wait have been told. A process that takes its place waits for nothing.
+  process_.bury(finalizing_ ? kTrackerPatience : Nanos(0));
   return why;
 }
 

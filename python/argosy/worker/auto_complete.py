@@ -20,6 +20,7 @@ from typing import Any
 from argosy.errors import ArgosyError, Internal, Unavailable, Unsupported, error_of
 from argosy.worker.children import Children, end_session
 from argosy.worker.host import ModelPlace
+from argosy.worker.lifetime import end_with
 
 _START = (
     "import sys;sys.path[:]=[p for p in sys.path if p];"  # what lies in the server's directory is not the model's
@@ -28,7 +29,7 @@ _START = (
     "s=u.spec_from_file_location('argosy',p+'/__init__.py',submodule_search_locations=[p]);"
     "m=u.module_from_spec(s);sys.modules['argosy']=m;s.loader.exec_module(m);"
     "from argosy.worker.auto_complete import main;"
-    "main()"
+    "main(int(sys.argv[2]))"
 )
 _log = logging.getLogger(__name__)
 _LIMIT_SECS = 120.0
@@ -57,7 +58,7 @@ def completed(
     package = str(Path(__file__).resolve().parent.parent)
     try:
         process = subprocess.Popen(
-            [python or sys.executable, "-c", _START, package],
+            [python or sys.executable, "-c", _START, package, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -118,8 +119,9 @@ class _NoHost:
         return refused
 
 
-def main() -> None:
-    """The process's program."""
+def main(server: int) -> None:
+    """The process's program. `server`: the process id of who asks."""
+    end_with(server)
     answer_to = os.dup(1)
     os.dup2(2, 1)
     question = json.loads(sys.stdin.buffer.read())

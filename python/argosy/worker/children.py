@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from argosy.worker.native import native
+
 
 class Children:
     """`ended`: the server stops, and what it started is killed, also what it starts from then on.
@@ -42,6 +44,13 @@ class Children:
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Kills it and what it started; it was started as a session of its own."""
+    """Kills it and what it started; it was started as a session of its own.
+
+    Where there is native code, its resource trackers are left to end by themselves, tidying up.
+    """
+    end_group = getattr(native, "end_group", None)
+    if end_group is not None:
+        end_group(process.pid)
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

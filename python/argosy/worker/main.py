@@ -14,7 +14,6 @@ import faulthandler
 import gc
 import json
 import os
-import signal
 import struct
 import sys
 import threading
@@ -25,12 +24,12 @@ from contextlib import suppress
 from argosy.errors import ArgosyError
 from argosy.worker.channel import Channel
 from argosy.worker.host import Failure, ModelPlace
-from argosy.worker.native import native
+from argosy.worker.lifetime import end_with
 from argosy.worker.process_host import ProcessHost
 from argosy.worker.rings import check_machine, push_waiting
 from argosy.worker.wire import read_requests
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_PR_SET_NAME = 15
 _EXECUTE = ord("E")
 _EXIT_FUNCTIONS_SECS = 5.0
 _FIRST_LOOK_SECS, _LONGEST_LOOK_SECS = 0.02, 2.0  # how often an idle process looks for memory that came back
@@ -51,7 +50,8 @@ def main(server: int) -> None:
 
 
 def _serve(server: int) -> None:
-    _die_with(server)
+    end_with(server)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"argosy-model", 0, 0, 0)
     faulthandler.enable()
     check_machine()
     # The command line is the model's to read, and ours is not meant for it.
@@ -175,19 +175,6 @@ def _settings(channel: Channel) -> dict[str, str]:
         texts.append(message[at + 4 : at + 4 + size].decode("utf-8", "surrogateescape"))
         at += 4 + size
     return dict(zip(texts[::2], texts[1::2]))
-
-
-def _die_with(server: int) -> None:
-    libc = ctypes.CDLL(None)
-    # With the server go the processes that the model started; without native code, this one at least.
-    end_group_on = getattr(native, "end_group_on", None)
-    last_word = signal.SIGKILL if end_group_on is None else signal.SIGRTMAX
-    if end_group_on is not None:
-        end_group_on(last_word)
-    libc.prctl(_PR_SET_PDEATHSIG, last_word, 0, 0, 0)
-    libc.prctl(_PR_SET_NAME, b"argosy-model", 0, 0, 0)
-    if os.getppid() != server:  # it ended before the line above
-        os._exit(1)
 
 
 def _code_of(error: SystemExit) -> int:
