@@ -77,7 +77,8 @@ class InferCall(NamedTuple):
     """A request from this model to another one of the server.
 
     `parents`: handles of the requests it is made for. Its deadline is the latest of theirs, and of
-    `timeout_us` from now; it is cancelled when all of them are; its trace hangs below the first.
+    `timeout_us` from now; its priority, where it has none of its own, the most urgent of theirs; it is
+    cancelled when all of them are; its trace hangs below the first.
     """
 
     model: str

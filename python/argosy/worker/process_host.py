@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from argosy.errors import InvalidArgument, Unsupported
 from argosy.worker.channel import Channel
-from argosy.worker.host import Array, Failure, InferCall, InferResponse, OnResponse
+from argosy.worker.host import Array, Failure, InferCall, InferRequest, InferResponse, OnResponse
 from argosy.worker.process_metrics import ProcessMetrics
 from argosy.worker.speaker import Speaker
 from argosy.worker.windows import UNIT_BYTES, WINDOW, WINDOW_IN_LOOP
@@ -37,12 +37,13 @@ _CALL = struct.Struct("<8sQqII")
 class _Known:
     """What is remembered of a request that is not answered."""
 
-    __slots__ = ("deadline", "id", "sent", "trace")
+    __slots__ = ("deadline", "id", "priority", "sent", "trace")
 
-    def __init__(self, deadline: float | None, identity: str, trace: str) -> None:
+    def __init__(self, request: InferRequest, deadline: float | None) -> None:
         self.deadline = deadline
-        self.id = identity
-        self.trace = trace
+        self.id = request.id
+        self.priority = request.priority
+        self.trace = request.traceparent
         self.sent = 0  # units of its window
 
 
@@ -58,6 +59,15 @@ def _left_us(parents: Sequence[_Known], timeout_us: int) -> int:
         return timeout_us or -1
     left = max(0, int((until - time.monotonic()) * 1e6))
     return min(left, timeout_us) if timeout_us else left
+
+
+def _urgent(parents: Sequence[_Known]) -> int:
+    """The most urgent priority that one of the parents was given; 0: none was."""
+    most = 0
+    for parent in parents:
+        if parent.priority and (not most or parent.priority < most):
+            most = parent.priority
+    return most
 
 
 class ProcessHost(Speaker, ProcessMetrics):
@@ -78,7 +88,7 @@ class ProcessHost(Speaker, ProcessMetrics):
 
     def begin(self, received: Sequence[Received]) -> None:
         """A batch is about to be executed."""
-        known = {request.handle: _Known(deadline, request.id, request.traceparent) for request, deadline in received}
+        known = {request.handle: _Known(request, deadline) for request, deadline in received}
         self._executing = threading.get_ident()
         with self._lock:
             self._known.update(known)
@@ -238,6 +248,8 @@ class ProcessHost(Speaker, ProcessMetrics):
         parents = [self._known[handle] for handle in call.parents if handle in self._known]
         left = _left_us(parents, call.timeout_us)
         trace = parents[0].trace if parents else ""
+        if not call.priority and (urgent := _urgent(parents)):
+            call = call._replace(priority=urgent)
 
         number = next(self._numbers)
         name = call.model.encode()
