@@ -55,7 +55,6 @@ def touch(path: Path) -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("explicit")
     add_model(root, "id", identity_config())
-    add_model(root, "other", identity_config())
     add_model(root, "untouched", identity_config())
     add_model(root, "scale", ONNX, onnx_model=onnx_scale(2.0))
     broken = add_model(root, "broken", ONNX)
@@ -98,16 +97,19 @@ def test_a_broken_artefact_is_400_with_the_reason_and_unavailable_in_the_index(e
 
 
 @statement("T134", "T147")
-def test_load_answers_when_the_model_serves_and_unload_withdraws_it(explicit: Server) -> None:
-    answer = load(explicit, "other")
-    assert (answer.status, answer.body) == (200, b"")
-    assert explicit.ask("GET", "/v2/models/other/ready").status == 200
-    answer = explicit.ask("POST", "/v2/repository/models/other/unload")
-    assert (answer.status, answer.body) == (200, b"")
-    answer = explicit.infer("other", [])
-    assert answer.status == 404 and "has no available versions" in answer.error
-    until(lambda: any(row.get("reason") == "unloaded" for row in index(explicit) if row["name"] == "other"))
-    assert explicit.ask("GET", "/v2/health/ready").status == 200
+def test_load_answers_when_the_model_serves_and_unload_withdraws_it(tmp_path: Path) -> None:
+    for name in ("stays", "other"):
+        add_model(tmp_path, name, identity_config())
+    with serve(tmp_path, "--model-control-mode=explicit", "--load-model=stays") as running:
+        answer = load(running, "other")
+        assert (answer.status, answer.body) == (200, b"")
+        assert running.ask("GET", "/v2/models/other/ready").status == 200
+        answer = running.ask("POST", "/v2/repository/models/other/unload")
+        assert (answer.status, answer.body) == (200, b"")
+        answer = running.infer("other", [])
+        assert answer.status == 404 and "has no available versions" in answer.error
+        until(lambda: any(row.get("reason") == "unloaded" for row in index(running) if row["name"] == "other"))
+        assert running.ask("GET", "/v2/health/ready").status == 200
 
 
 @statement("T135")
