@@ -20,6 +20,8 @@ output { name: "words" data_type: TYPE_INT64 dims: 1 }
 dynamic_batching {}
 """
 
+pytestmark = pytest.mark.timeout(400)  # the first test builds and installs the package
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:

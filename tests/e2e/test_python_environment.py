@@ -64,6 +64,7 @@ def ask(server: argosy.Server, model: str) -> float:
     return float(server.infer(model, {"X": np.zeros((1, 1), np.float32)})["Y"].ravel()[0])
 
 
+@pytest.mark.timeout(400)  # makes environments
 def test_requirements_beside_the_model_are_installed_for_it_alone(tmp_path: Path, cache: Path) -> None:
     for name, number in (("first", 3), ("second", 5)):
         directory = write_model(tmp_path / "models", name, VERSION + COMPLETES, "max_batch_size: 0\n")

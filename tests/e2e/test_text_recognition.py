@@ -17,7 +17,7 @@ from serving import Server, serve
 cv2 = pytest.importorskip("cv2", reason="the example needs OpenCV", exc_type=ImportError)
 rapidocr = pytest.importorskip("rapidocr_onnxruntime", exc_type=ImportError)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "text_recognition"
 LINES = ["Argosy reads text 2026", "the ship left at dawn", "invoice total 1,234.50 EUR"]
