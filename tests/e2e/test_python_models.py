@@ -210,9 +210,11 @@ def test_a_decoupled_model_streams_its_responses(server: argosy.Server) -> None:
 
 
 def test_a_running_model_sees_that_its_caller_left(server: argosy.Server) -> None:
-    note = Path(os.environ["ARGOSY_TEST_NOTE"] + "7")
+    note, began = (Path(os.environ["ARGOSY_TEST_NOTE"] + name) for name in ("7", "7began"))
+    for file in (note, began):  # of the time before
+        file.unlink(missing_ok=True)
     responses = server.engine.infer_stream("notices", -1, {"X": np.array([7], np.float32)}, options={})
-    until(Path(f"{note}began").exists)
+    until(began.exists)
     assert not note.exists()
     responses.cancel()
     until(note.exists)
