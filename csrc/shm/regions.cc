@@ -43,7 +43,9 @@ Status Regions::register_cuda(const std::string& name, std::span<const std::byte
 }
 
 Status Regions::check_free(const std::string& name) const {
-  if (!find(name)) return {};
+  auto table = table_.lock();
+  const auto found = table->find(name);
+  if (found == table->end() || !found->second.registered) return {};
   return already_exists("shared memory region " + quoted(name) + " already in manager");
 }
 
@@ -51,13 +53,16 @@ Status Regions::add(const std::string& name, const Result<std::shared_ptr<Region
   if (!region.ok()) return region.status();
   auto table = table_.lock();
   std::erase_if(*table, [](const auto& item) { return item.second.seen.expired(); });
+  const auto found = table->find(name);
   // Another call may have been quicker; what was opened here is closed by the caller.
-  if (table->contains(name)) return already_exists("shared memory region " + quoted(name) + " already in manager");
-  if (table->size() >= most_) {
+  if (found != table->end() && found->second.registered) {
+    return already_exists("shared memory region " + quoted(name) + " already in manager");
+  }
+  if (found == table->end() && table->size() >= most_) {
     return resource_exhausted("shared memory region " + quoted(name) + ": " + std::to_string(table->size()) +
                               " regions are registered, as many as this server can hold; unregister some");
   }
-  table->emplace(name, Entry{*region, *region});
+  table->insert_or_assign(name, Entry{*region, *region});
   return {};
 }
 

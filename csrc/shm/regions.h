@@ -2,8 +2,9 @@
 
 // Regions: the shared memory that clients have registered, by name.
 //
-// What is unregistered is gone when the last request that uses it is answered; until
-// then it can be seen and used, and its name is taken.
+// What is unregistered is gone when the last request that uses it is over; until then it
+// can be seen and used. Its name is free at once: a client that has its answer must not
+// have to ask when the server is done with it.
 //
 // Thread: any. Looking a region up takes one short lock; mapping and unmapping happen
 // outside of it.

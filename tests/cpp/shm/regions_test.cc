@@ -119,11 +119,22 @@ TEST(Regions, StayUntilTheLastUserIsGone) {
   std::memcpy(object.data(), "in use", 6);
   EXPECT_EQ(memory.bytes().view().substr(0, 6), "in use");
   EXPECT_EQ(regions.list(Kind::system).size(), 1u);
-  EXPECT_EQ(text(regions.register_system("r", object.key(), 0, 8)),
-            "already_exists: shared memory region 'r' already in manager");
   memory = {};
   EXPECT_TRUE(regions.list(Kind::system).empty());
-  EXPECT_TRUE(regions.register_system("r", object.key(), 0, 8).ok());
+}
+
+TEST(Regions, GiveTheNameOfAnUnregisteredOneToAnotherWhileItIsInUse) {
+  SharedObject first(kPage), second(2 * kPage);
+  Regions regions({}, 1);
+  ASSERT_TRUE(regions.register_system("r", first.key(), 0, 8).ok());
+  const auto slice = regions.slice("r", 0, 8);
+  ASSERT_TRUE(slice.ok());
+  regions.unregister(Kind::system, "r");
+  ASSERT_TRUE(regions.register_system("r", second.key(), 0, 2 * kPage).ok());
+  std::memcpy(first.data(), "in use", 6);
+  EXPECT_EQ(std::memcmp(slice->data, "in use", 6), 0);
+  ASSERT_EQ(regions.list(Kind::system).size(), 1u);
+  EXPECT_EQ(regions.list(Kind::system)[0].byte_size, 2 * kPage);
 }
 
 TEST(Regions, OutliveTheirTable) {
