@@ -159,6 +159,12 @@ int main_of(int count, char** arguments) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (std::signal(SIGHUP, SIG_IGN) != SIG_IGN) std::signal(SIGHUP, on_signal);  // unless nohup wants it ignored
+  // Whoever starts us may have held these back until there is somebody to pass them on to.
+  sigset_t ours;
+  sigemptyset(&ours);
+  sigaddset(&ours, SIGINT);
+  sigaddset(&ours, SIGTERM);
+  sigprocmask(SIG_UNBLOCK, &ours, nullptr);
   const Status status = run(*options);
   if (status.ok()) return 0;
   std::fprintf(stderr, "argosy-load: %s\n", status.message().c_str());

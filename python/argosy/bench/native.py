@@ -50,20 +50,28 @@ def measure(flags: Sequence[str], *, while_waiting: Callable[[], None] | None = 
     `while_waiting` is called about four times a second until the next result.
     Raises `BenchError` with the generator's own words when it fails.
     """
-    process = subprocess.Popen(
-        [str(find_generator()), *flags],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # An interrupt at the terminal is passed on by us alone, so that it arrives once.
-        start_new_session=True,
-    )
-    assert process.stdout is not None and process.stderr is not None
+    generator = str(find_generator())
     complaints: list[str] = []
+    # No signal may come between the start and the care for what was started; the generator takes its own back.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        process = subprocess.Popen(
+            [generator, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # An interrupt at the terminal is passed on by us alone, so that it arrives once.
+            start_new_session=True,
+        )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    assert process.stdout is not None and process.stderr is not None
     reader = threading.Thread(target=complaints.extend, args=(process.stderr,), daemon=True)
     reader.start()
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with _ticking(while_waiting):
             for line in process.stdout:
                 yield Measurement.from_line(line)
