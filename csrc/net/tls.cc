@@ -79,6 +79,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, co
 
 struct Stamp {
   ino_t file = 0;
+  off_t size = 0;
   std::int64_t changed_ns = 0;
   friend bool operator==(const Stamp&, const Stamp&) = default;
 };
@@ -87,7 +88,7 @@ using Stamps = std::array<Stamp, 3>;
 Stamp stamp_of(const std::string& path) {
   struct stat info {};
   if (path.empty() || ::stat(path.c_str(), &info) != 0) return {};
-  return {info.st_ino, std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+  return {info.st_ino, info.st_size, std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
 Stamps stamps_of(const TlsOptions& options) {
