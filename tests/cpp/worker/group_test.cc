@@ -24,7 +24,7 @@ std::pair<Descriptor, Descriptor> make_pipe() {
 }
 
 // Up to its end, which is when nobody writes any more; "..." where that does not come.
-std::string read_all(int descriptor) {
+std::string said_through(int descriptor) {
   std::string text;
   std::array<char, 256> buffer;
   for (;;) {
@@ -66,7 +66,7 @@ TEST_F(Group, OfAProcessThatIsKilledTheTrackerAloneGoesOnAndTidiesUp) {
   EXPECT_EQ(process.wait(), "was killed by signal 9 (Killed)");
   process.bury();
   let_go();
-  EXPECT_EQ(read_all(said.first.get()), "tidied\n");
+  EXPECT_EQ(said_through(said.first.get()), "tidied\n");
 }
 
 TEST_F(Group, ATrackerIsWaitedForAsLongAsThereIsPatience) {
@@ -84,7 +84,7 @@ TEST_F(Group, ALeaderThatLivesIsEndedAsWellAndTheTrackersAreCounted) {
   pollfd watched{death, POLLIN, 0};
   EXPECT_EQ(poll(&watched, 1, kPatienceMillis), 1);
   let_go();
-  EXPECT_EQ(read_all(said.first.get()), "tidied\n");
+  EXPECT_EQ(said_through(said.first.get()), "tidied\n");
 }
 
 }  // namespace
