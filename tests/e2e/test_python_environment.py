@@ -17,6 +17,7 @@ import pytest
 from argosy.errors import InvalidArgument
 from argosy.worker.archive import unpack
 from argosy.worker.environment import interpreter_of
+from serving.process import launch
 from serving.python_repository import answering, write_model
 from serving.waiting import PATIENCE_S
 
@@ -114,10 +115,7 @@ def test_an_installation_does_not_keep_a_server_that_stops(
     with socket.create_server(("127.0.0.1", 0)) as silent_index:
         silent_index.settimeout(PATIENCE_S)
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple")
-        words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "argosy", "serve", str(tmp_path), *words], stderr=subprocess.PIPE, text=True
-        )
+        process = launch(tmp_path, stderr=subprocess.PIPE)
         try:
             asking, _ = silent_index.accept()
             with asking:

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from serving import Server, serve
+from serving.process import alive, launch
 from serving.python_repository import write_model
 from serving.waiting import until
 
@@ -56,14 +56,6 @@ def ignore_signals(self, ignores):
 def execute(self, requests):
     return [response(tensor(request)) for request in requests]
 """
-
-
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 class Kept(NamedTuple):
@@ -134,13 +126,8 @@ def execute(self, requests):
     return []
 """
     write_model(tmp_path / "models", "hangs", source)
-    words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
     began = tmp_path / "began"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "argosy", "serve", str(tmp_path / "models"), *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = launch(tmp_path / "models", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(lambda: began.exists() and began.read_text().endswith(" "))
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 import argosy
 import numpy as np
 import pytest
+from serving.process import alive
 from serving.waiting import settles, until
 
 CONFIG = """
@@ -287,13 +288,7 @@ def test_killing_the_server_leaves_no_process_behind(tmp_path: Path) -> None:
         server.kill()
         server.wait()
 
-    def gone() -> bool:
-        try:
-            return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2] == "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-
-    until(gone)
+    until(lambda: not alive(process))
 
 
 @pytest.mark.slow

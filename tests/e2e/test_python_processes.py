@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 from serving import Server, serve
 from serving.http import Answer
+from serving.process import alive, launch
 from serving.python_repository import answering, write_model
 from serving.waiting import until
 from tritonclient.utils import InferenceServerException
@@ -209,14 +209,6 @@ def test_a_model_may_close_its_outputs_and_its_exit_functions_run(root: Path) ->
         until(lambda: "exit function ran" in server.log)
 
 
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_model_started_ends_with_the_server_however_that_ends(root: Path, end: int) -> None:
     with serve(root, "--model-control-mode=explicit", "--load-model=keeps_processes") as server:
@@ -281,10 +273,7 @@ def test_a_model_that_never_finishes_loading_does_not_keep_a_starting_server(
     tmp_path: Path, source: str, said: str
 ) -> None:
     write_model(tmp_path, "hangs", source)
-    words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")] + ["--exit-timeout-secs=600"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "argosy", "serve", str(tmp_path), *words], stderr=subprocess.PIPE, text=True
-    )
+    process = launch(tmp_path, "--exit-timeout-secs=600", stderr=subprocess.PIPE)
     until((tmp_path / "hangs" / "began").exists)
     process.terminate()
     try:

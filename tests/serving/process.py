@@ -32,19 +32,30 @@ class Ended(Exception):
         self.code, self.out, self.log = code, out, log
 
 
+def launch(*arguments: object, **streams: Any) -> subprocess.Popen[str]:
+    """A server that nobody waits for, on ports of the system's choice unless named; `streams`: as Popen's."""
+    words = [str(one) for one in arguments]
+    given = {word.partition("=")[0] for word in words}
+    words += [f"--{name}-port=0" for name in ("http", "grpc", "metrics") if f"--{name}-port" not in given]
+    return subprocess.Popen([sys.executable, "-m", "argosy", "serve", *words], text=True, **streams)
+
+
+def alive(process: int) -> bool:
+    """Whether a process has not ended; one that nobody has reaped has."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 class Server:
     """One process. `ports` by "http", "grpc", "metrics"."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed in stop()
-        given = {word.partition("=")[0] for word in arguments}
-        words = [f"--{name}-port=0" for name in ("http", "grpc", "metrics") if f"--{name}-port" not in given]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "argosy", "serve", *arguments, *words],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env={**os.environ, **(environment or {})},
+        self.process = launch(
+            *arguments, stdout=subprocess.PIPE, stderr=self._log, env={**os.environ, **(environment or {})}
         )
         self.ports: dict[str, int] = {}
         self.out = ""
